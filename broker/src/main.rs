@@ -1,0 +1,2 @@
+//! sealmq
+fn main() {}

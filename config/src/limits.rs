@@ -1,0 +1,58 @@
+//! `[limits]`: every bound in the broker, with unit, default and what happens when it is reached.
+
+/// Every bound in the broker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Limits {
+    /// Connections at once; one more gets return code 3. Default: 100,000.
+    pub connections_max: usize,
+    /// Seconds from accept to a whole CONNECT (TLS handshake included); then closed. Default: 10.
+    pub connect_timeout_s: u64,
+    /// Bytes of a client id; a longer one gets return code 2. Default: 1,024.
+    pub client_id_bytes_max: usize,
+    /// Persistent sessions kept while their clients are away or there; one more gets return code 3.
+    /// Default: 1,000,000.
+    pub sessions_max: usize,
+    /// Levels of a topic name or filter; a PUBLISH with more closes the connection, a filter with more
+    /// is answered with 0x80. Default: 128.
+    pub topic_levels_max: usize,
+    /// Subscriptions of one client; one more is answered with 0x80. Default: 100,000.
+    pub subscriptions_per_client_max: usize,
+    /// Messages of QoS 1 and 2 sent to a client and not yet acknowledged; more wait. Default: 1,024.
+    pub inflight_messages_max: usize,
+    /// Messages of QoS 2 received from a client and not yet released; one more closes the connection.
+    /// Default: 65,535.
+    pub inbound_qos2_max: usize,
+    /// Messages waiting for a connected client. Beyond it QoS 0 messages are dropped, oldest first,
+    /// and publishers of QoS 1 and 2 are slowed down; beyond twice as many the client is
+    /// disconnected. Default: 32,768.
+    pub inbox_messages_max: usize,
+    /// The same in bytes of topic and payload. Default: 32 MiB.
+    pub inbox_bytes_max: usize,
+    /// How long a publisher is not read for, at most, because of one full inbox, milliseconds;
+    /// then it is read on for one turn. Default: 100.
+    pub slow_receiver_pause_ms: u64,
+    /// Seconds for which a client may take nothing of what is written to it; then closed. Default: 60.
+    pub write_stall_s: u64,
+    /// Messages of QoS 1 and 2 kept for a client that is away. What happens to one more says
+    /// `queue_full`. Default: 100,000.
+    pub queue_messages_max: usize,
+    /// The same in bytes of topic and payload. Default: 64 MiB.
+    pub queue_bytes_max: usize,
+    /// Which message goes when the queue of an absent client is full. Default: the new one.
+    pub queue_full: QueueFull,
+    /// Retained messages; one more is delivered and not kept. Default: 1,000,000.
+    pub retained_messages_max: usize,
+    /// Bytes of topic and payload of all retained messages; the same. Default: 1 GiB.
+    pub retained_bytes_max: usize,
+    /// Seconds that a shutdown may take; then what is left is cut off. Default: 10.
+    pub shutdown_timeout_s: u64,
+}
+
+/// Which message goes when the queue of an absent client is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum QueueFull {
+    /// The new one: what was acknowledged first is kept.
+    DropNewest,
+    /// The oldest: the latest readings are kept.
+    DropOldest,
+}

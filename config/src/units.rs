@@ -1,0 +1,1 @@
+//! Units: values that an operator writes with a unit, parsed once.

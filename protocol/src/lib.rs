@@ -1,0 +1,20 @@
+//! What MQTT says: bytes to [`Packet`] and back, topic names and filters, quality of service and
+//! reason codes, for MQTT 3.1 and 3.1.1 (one `Packet` type, made so that MQTT 5 needs no second).
+//!
+//! No I/O and no clock: bytes and packets come in and go out, and everything that comes out of
+//! [`codec::decode`] is well formed. Not here: what a packet *means* for a session; that is the broker's.
+
+pub mod codec;
+pub mod error;
+pub mod filter;
+pub mod packet;
+pub mod qos;
+pub mod reason;
+pub mod topic;
+
+pub use error::ProtocolError;
+pub use filter::TopicFilter;
+pub use packet::Packet;
+pub use qos::Qos;
+pub use reason::{ConnectReturnCode, SubscribeReturnCode};
+pub use topic::TopicName;
