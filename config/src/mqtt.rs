@@ -1,7 +1,5 @@
 //! `[mqtt]`: what the broker offers to clients.
 
-use sealmq_protocol::Qos;
-
 /// What the broker offers to clients.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mqtt {
@@ -11,8 +9,4 @@ pub struct Mqtt {
     pub session_expiry_s: Option<u64>,
     /// Largest packet taken from a client, bytes, fixed header included. Default: 16 MiB; at most 268,435,460.
     pub packet_bytes_max: usize,
-    /// Highest QoS granted to a subscription. Default: 2.
-    pub qos_max: Qos,
-    /// Whether retained messages are kept; where not, RETAIN is passed over. Default: true.
-    pub retain_available: bool,
 }
