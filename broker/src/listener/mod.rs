@@ -1,0 +1,4 @@
+//! Where clients connect.
+
+pub(crate) mod development;
+pub(crate) mod tls;
