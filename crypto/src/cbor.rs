@@ -24,13 +24,19 @@ const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 
+// The length of the argument that follows a head (RFC 8949 §3).
+const ARGUMENT_1: u8 = 0x18;
+const ARGUMENT_2: u8 = 0x19;
+const ARGUMENT_4: u8 = 0x1a;
+const ARGUMENT_8: u8 = 0x1b;
+
 /// The input is not the CBOR that was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Malformed;
 
 /// The key of a map's entry, comparable by value.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Label<'a> {
+enum Label<'a> {
     /// Any integer of CBOR.
     Int(i128),
     /// Text, in UTF-8.
@@ -99,20 +105,16 @@ impl<'a> Reader<'a> {
         }
     }
 
-    /// Reads a map whose labels all differ; `entry` is given each label and must read its value.
-    pub(crate) fn map(
+    /// Reads a map of headers, whose labels are integers or texts (RFC 9052 §1.5) and all differ. `entry` is
+    /// given each integer, or nothing for a text, and must read the value.
+    pub(crate) fn header(
         &mut self,
-        mut entry: impl FnMut(&mut Self, Label<'a>) -> Result<(), Malformed>,
+        mut entry: impl FnMut(&mut Self, Option<i128>) -> Result<(), Malformed>,
     ) -> Result<(), Malformed> {
-        let pairs = self.argument(MAP)?;
-        self.nested(|reader| {
-            let mut seen = Seen::default();
-            for _ in 0..pairs {
-                let label = reader.label()?;
-                seen.insert(label)?;
-                entry(reader, label)?;
-            }
-            Ok(())
+        self.map(|reader, label| match label {
+            Label::Int(number) => entry(reader, Some(number)),
+            Label::Text(_) => entry(reader, None),
+            Label::Other(_) => Err(Malformed),
         })
     }
 
@@ -131,6 +133,23 @@ impl<'a> Reader<'a> {
             TAG => self.nested(Self::skip),
             _ => Ok(()),
         }
+    }
+
+    /// Reads a map whose labels all differ, `entry` the values.
+    fn map(
+        &mut self,
+        mut entry: impl FnMut(&mut Self, Label<'a>) -> Result<(), Malformed>,
+    ) -> Result<(), Malformed> {
+        let pairs = self.argument(MAP)?;
+        self.nested(|reader| {
+            let mut seen = Seen::default();
+            for _ in 0..pairs {
+                let label = reader.label()?;
+                seen.insert(label)?;
+                entry(reader, label)?;
+            }
+            Ok(())
+        })
     }
 
     fn label(&mut self) -> Result<Label<'a>, Malformed> {
@@ -178,10 +197,10 @@ impl<'a> Reader<'a> {
         let (major, info) = (first >> 5, first & 0x1f);
         let argument = match info {
             0..=23 => u64::from(info),
-            24 => u64::from(u8::from_be_bytes(self.take_array()?)),
-            25 => u64::from(u16::from_be_bytes(self.take_array()?)),
-            26 => u64::from(u32::from_be_bytes(self.take_array()?)),
-            27 => u64::from_be_bytes(self.take_array()?),
+            ARGUMENT_1 => u64::from(u8::from_be_bytes(self.take_array()?)),
+            ARGUMENT_2 => u64::from(u16::from_be_bytes(self.take_array()?)),
+            ARGUMENT_4 => u64::from(u32::from_be_bytes(self.take_array()?)),
+            ARGUMENT_8 => u64::from_be_bytes(self.take_array()?),
             _ => return Err(Malformed),
         };
         // RFC 8949 §3.3: simple values below 32 have no two-byte form.
@@ -292,11 +311,11 @@ impl Writer {
         let [_, _, _, _, b3, b2, b1, b0] = argument.to_be_bytes();
         match argument {
             0..=23 => self.0.push(major | b0),
-            24..=0xff => self.0.extend_from_slice(&[major | 24, b0]),
-            0x100..=0xffff => self.0.extend_from_slice(&[major | 25, b1, b0]),
-            0x1_0000..=0xffff_ffff => self.0.extend_from_slice(&[major | 26, b3, b2, b1, b0]),
+            24..=0xff => self.0.extend_from_slice(&[major | ARGUMENT_1, b0]),
+            0x100..=0xffff => self.0.extend_from_slice(&[major | ARGUMENT_2, b1, b0]),
+            0x1_0000..=0xffff_ffff => self.0.extend_from_slice(&[major | ARGUMENT_4, b3, b2, b1, b0]),
             _ => {
-                self.0.push(major | 27);
+                self.0.push(major | ARGUMENT_8);
                 self.0.extend_from_slice(&argument.to_be_bytes());
             }
         }

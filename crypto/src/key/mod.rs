@@ -17,7 +17,7 @@ use crate::cipher::ContentAlgorithm;
 use crate::error::KeyError;
 
 pub use sender::{SenderKey, SenderPublicKey};
-pub(crate) use topic::{Agreement, ContentCipher};
+pub(crate) use topic::Agreement;
 pub use topic::{TopicKey, TopicPublicKey};
 
 /// A key as a file describes it, before it is asked to be of a kind.
