@@ -407,3 +407,6 @@ impl Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
