@@ -1,4 +1,107 @@
-//! Where clients connect.
+//! Listening sockets. Each accepted connection ends in one byte stream, plain or TLS, which
+//! `connection/` serves without knowing which.
+//!
+//! Bounds what has not said CONNECT yet: one deadline covers TLS handshake and CONNECT, and beyond
+//! `limits.connections_max` only so many are let in to be told so.
 
 pub(crate) mod development;
 pub(crate) mod tls;
+
+use crate::connection::{self, Peer};
+use crate::error::StartError;
+use crate::server::{Broker, Counted};
+use sealmq_config::Config;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+/// Connections above the bound that are let in to get return code 3; more are closed unheard.
+const EXCESS_MAX: usize = 1_024;
+/// Connections that the kernel may hold before they are accepted.
+const BACKLOG: u32 = 4_096;
+/// How long to wait when the system has no more descriptors.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// A bound listening socket.
+pub(crate) struct Listening {
+    socket: TcpListener,
+    /// Its place in the configuration.
+    number: usize,
+    /// Where it really listens (port 0 has become a port).
+    pub(crate) addr: SocketAddr,
+    /// Whether it speaks TLS.
+    pub(crate) secure: bool,
+}
+
+/// Binds every listener of the configuration, or none.
+pub(crate) async fn bind_all(config: &Config) -> Result<Vec<Listening>, StartError> {
+    config
+        .listeners
+        .iter()
+        .enumerate()
+        .map(|(number, listener)| {
+            let bound = bind(listener.bind).and_then(|socket| Ok((socket.local_addr()?, socket)));
+            let (addr, socket) =
+                bound.map_err(|source| StartError::Bind { addr: listener.bind, source })?;
+            Ok(Listening { socket, number, addr, secure: listener.tls.is_some() })
+        })
+        .collect()
+}
+
+fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
+    let socket = if addr.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(addr)?;
+    socket.listen(BACKLOG)
+}
+
+impl Listening {
+    /// Accepts for as long as the broker runs.
+    pub(crate) async fn accept_all(self, broker: Arc<Broker>) {
+        loop {
+            match self.socket.accept().await {
+                Ok((stream, addr)) => {
+                    let counted = broker.count_connection();
+                    if counted.number > broker.limits.connections_max.saturating_add(EXCESS_MAX) {
+                        tracing::debug!(%addr, "closed unheard: far too many connections (limits.connections_max)");
+                        continue;
+                    }
+                    self.spawn(&broker, stream, addr, counted);
+                }
+                Err(error) => {
+                    // Out of descriptors, mostly: connections that end give them back.
+                    tracing::error!(listener = %self.addr, "cannot accept: {error}");
+                    tokio::time::sleep(ACCEPT_PAUSE).await;
+                }
+            }
+        }
+    }
+
+    fn spawn(&self, broker: &Arc<Broker>, stream: TcpStream, addr: SocketAddr, counted: Counted) {
+        let excess = counted.number > broker.limits.connections_max;
+        let peer = Peer { addr, secure: self.secure, excess };
+        let deadline = Instant::now() + Duration::from_secs(broker.limits.connect_timeout_s);
+        // Writes are batched here already; the kernel must not wait for more.
+        if let Err(error) = stream.set_nodelay(true) {
+            tracing::debug!(%addr, "closed before CONNECT: {error}");
+            return;
+        }
+        let tls = broker.rules().tls(self.number).cloned();
+        let broker = broker.clone();
+        tokio::spawn(async move {
+            let _counted = counted;
+            match tls {
+                None => connection::serve(broker, stream, peer, deadline).await,
+                Some(config) => {
+                    let acceptor = tokio_rustls::TlsAcceptor::from(config);
+                    match tokio::time::timeout_at(deadline.into(), acceptor.accept(stream)).await {
+                        Ok(Ok(stream)) => connection::serve(broker, stream, peer, deadline).await,
+                        Ok(Err(error)) => tracing::info!(%addr, "TLS handshake failed: {error}"),
+                        Err(_) => tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s"),
+                    }
+                }
+            }
+        });
+    }
+}

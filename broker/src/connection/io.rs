@@ -1,0 +1,100 @@
+//! One byte stream with the buffers it needs: none while it is idle.
+//!
+//! Reads grow with what comes: 4 KiB for a device that speaks now and then, 64 KiB once a read has
+//! filled that. What was encoded is written at once as far as the stream takes it.
+
+use bytes::{Buf, BytesMut};
+use std::future::Future;
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+
+/// Bytes asked for in one read, at first and under load.
+const ROOM_MIN: usize = 4 * 1024;
+const ROOM_MAX: usize = 64 * 1024;
+/// Bytes waiting to be written, from which on nothing more is encoded.
+const OUT_MAX: usize = 1024 * 1024;
+
+pub(super) struct Io<S> {
+    stream: S,
+    /// What was read and not yet taken.
+    pub(super) read: BytesMut,
+    /// What is to be written.
+    pub(super) out: BytesMut,
+    room: usize,
+    out_hint: usize,
+    unflushed: bool,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
+    pub(super) fn new(stream: S) -> Self {
+        let (read, out) = (BytesMut::new(), BytesMut::new());
+        Self { stream, read, out, room: ROOM_MIN, out_hint: 0, unflushed: false }
+    }
+
+    /// Reads once. `missing` is what the packet at the front still lacks, if that is known.
+    pub(super) fn poll_read(&mut self, missing: usize, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        // A claimed length earns no memory: the buffer at most doubles with what has come.
+        let room = self.room.max(missing.min(self.read.len()));
+        self.read.reserve(room);
+        let taken = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
+        self.room = if taken >= ROOM_MIN { ROOM_MAX } else { ROOM_MIN };
+        Poll::Ready(Ok(taken))
+    }
+
+    /// Whether more may be encoded.
+    pub(super) fn has_room(&self) -> bool {
+        self.out.len() < OUT_MAX
+    }
+
+    /// Whether something waits for the stream to take it.
+    pub(super) fn is_writing(&self) -> bool {
+        !self.out.is_empty() || self.unflushed
+    }
+
+    /// To be called before much is encoded: makes room for about as much as last time.
+    pub(super) fn reserve_out(&mut self) {
+        if self.out.is_empty() {
+            self.out.reserve(self.out_hint);
+        }
+    }
+
+    /// Writes what the stream takes. Ready with the number of bytes written once nothing waits.
+    pub(super) fn poll_write(&mut self, written: &mut u64, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.out.is_empty() {
+            self.out_hint = self.out.len().min(ROOM_MAX);
+        }
+        while !self.out.is_empty() {
+            let n = ready!(Pin::new(&mut self.stream).poll_write(cx, &self.out))?;
+            if n == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.unflushed = true;
+            self.out.advance(n);
+            *written += n as u64;
+        }
+        if self.unflushed {
+            ready!(Pin::new(&mut self.stream).poll_flush(cx))?;
+            self.unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Gives the buffers back: the connection is about to wait.
+    pub(super) fn rest(&mut self) {
+        if self.read.is_empty() {
+            self.read = BytesMut::new();
+        }
+        if self.out.is_empty() {
+            self.out = BytesMut::new();
+        }
+    }
+
+    /// Writes what is left and says goodbye to the stream.
+    pub(super) async fn close(&mut self) -> io::Result<()> {
+        use tokio::io::AsyncWriteExt;
+        self.stream.write_all_buf(&mut self.out).await?;
+        self.stream.shutdown().await
+    }
+}
