@@ -4,11 +4,12 @@
 //! secret, a hash or a part of either: what was read from a key or password file is never repeated.
 
 use std::io;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 /// Why the broker could not begin.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     /// The system refused something with a file or folder.
     #[error("{}: cannot {what}: {}", file.display(), plain(why))]
     Io {
@@ -36,6 +37,14 @@ pub enum StartError {
         line: usize,
         /// What is wrong with it.
         why: &'static str,
+    },
+    /// A listener's address cannot be taken.
+    #[error("cannot listen on {addr}: {}", plain(source))]
+    Bind {
+        /// The address.
+        addr: SocketAddr,
+        /// What the system answered.
+        source: io::Error,
     },
     /// Something is wrong with what a key of the configuration names.
     #[error("{key}: {why}")]
@@ -94,6 +103,11 @@ mod tests {
         assert_eq!(StartError::line(file, 3, "no ':'").to_string(), "a/b:3: no ':'");
         let told = StartError::file(file, "empty").at("listener[0].tls.cert");
         assert_eq!(told.to_string(), "listener[0].tls.cert: a/b: empty");
+        let taken = StartError::Bind {
+            addr: "[::1]:1883".parse().unwrap(),
+            source: io::Error::from_raw_os_error(98),
+        };
+        assert_eq!(taken.to_string(), "cannot listen on [::1]:1883: address already in use");
         let system = StartError::io(file, "read it", io::Error::from_raw_os_error(21));
         assert_eq!(system.to_string(), "a/b: cannot read it: is a directory");
     }
