@@ -77,17 +77,16 @@ impl StartError {
 
 /// An error of the system in words, without the number at its end.
 fn plain(why: &io::Error) -> String {
-    match why.kind() {
-        io::ErrorKind::NotFound => "there is no such file or folder".to_owned(),
-        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
-        io::ErrorKind::AlreadyExists => "it is there already".to_owned(),
-        _ => {
-            let text = why.to_string();
-            match text.split_once(" (os error") {
-                Some((words, _)) => words.to_lowercase(),
-                None => text,
-            }
-        }
+    if why.kind() == io::ErrorKind::NotFound {
+        return "there is no such file or folder".to_owned();
+    }
+    if why.kind() == io::ErrorKind::AlreadyExists {
+        return "it is there already".to_owned();
+    }
+    let text = why.to_string();
+    match text.split_once(" (os error") {
+        Some((words, _)) => words.to_lowercase(),
+        None => text,
     }
 }
 

@@ -98,7 +98,7 @@ fn write_beside(file: &Path, mode: u32, bytes: &[u8]) -> Result<PathBuf, StartEr
 }
 
 /// Makes a new name last.
-fn sync_folder(file: &Path) -> Result<(), StartError> {
+pub(crate) fn sync_folder(file: &Path) -> Result<(), StartError> {
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         Some(_) | None => Path::new("."),

@@ -18,6 +18,9 @@ use std::sync::Arc;
 
 /// Opens payloads with the keys of the configuration.
 pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
+    for warning in warnings(config) {
+        tracing::warn!("{warning}");
+    }
     let senders: Result<Vec<_>, _> = numbered(&config.senders).map(sender).collect();
     let topic_keys: Result<Vec<_>, _> = numbered(&config.topic_keys).map(topic_key).collect();
     let keyring = Keyring::new(senders?, topic_keys?).map_err(|error| StartError::Setting {
@@ -34,14 +37,32 @@ pub(crate) fn problems(config: &Config) -> Vec<StartError> {
     senders.chain(topic_keys).collect()
 }
 
+/// What works and should not stay so: secrets that lie where they need not.
+pub(crate) fn warnings(config: &Config) -> Vec<String> {
+    let senders = numbered(&config.senders).filter(|(_, entry)| sender_secret(&entry.key).is_ok()).map(
+        |(at, entry)| {
+            let file = entry.key.display();
+            format!(
+                "sender[{at}].key: {file} holds the sender's secret; the broker needs the public key only"
+            )
+        },
+    );
+    let topic_keys = numbered(&config.topic_keys)
+        .filter(|(_, entry)| files::others_may_read(&entry.key))
+        .map(|(at, entry)| {
+            let file = entry.key.display();
+            format!("topic_key[{at}].key: {file} can be read by others than its owner; chmod 600 it")
+        });
+    senders.chain(topic_keys).collect()
+}
+
 /// Reads the secret half of a sender's key: for those who stamp.
 pub(crate) fn sender_secret(file: &Path) -> Result<SenderKey, StartError> {
     let bytes = files::read_secret(file)?;
-    SenderKey::from_bytes(&bytes).map_err(|error| match error {
-        KeyError::Missing("d") => {
-            StartError::file(file, "this is a sender's public key; to stamp, the secret one is needed")
-        }
-        error => StartError::file(file, error.to_string()),
+    SenderKey::from_bytes(&bytes).map_err(|error| {
+        let half = error == KeyError::Missing("d");
+        let why = "this is a sender's public key; to stamp, the secret one is needed";
+        StartError::file(file, if half { why.to_owned() } else { error.to_string() })
     })
 }
 
@@ -54,11 +75,10 @@ pub(crate) fn sender_public(file: &Path) -> Result<SenderPublicKey, StartError> 
 /// Reads a key that opens: a symmetric one or an X25519 pair.
 pub(crate) fn topic_secret(file: &Path) -> Result<TopicKey, StartError> {
     let bytes = files::read_secret(file)?;
-    TopicKey::from_bytes(&bytes).map_err(|error| match error {
-        KeyError::Missing("d") => {
-            StartError::file(file, "this is the public half of an X25519 key; to open, the private one is needed")
-        }
-        error => StartError::file(file, error.to_string()),
+    TopicKey::from_bytes(&bytes).map_err(|error| {
+        let half = error == KeyError::Missing("d");
+        let why = "this is the public half of an X25519 key; to open, the private one is needed";
+        StartError::file(file, if half { why.to_owned() } else { error.to_string() })
     })
 }
 
@@ -84,13 +104,6 @@ pub(crate) fn sealing_key(file: &Path) -> Result<SealingKey, StartError> {
 
 fn sender((at, entry): (usize, &encryption::Sender)) -> Result<Sender, StartError> {
     let key = sender_public(&entry.key).map_err(|error| error.at(format!("sender[{at}].key")))?;
-    if sender_secret(&entry.key).is_ok() {
-        tracing::warn!(
-            sender = entry.id,
-            file = %entry.key.display(),
-            "the file holds the sender's secret key; the broker needs the public one only"
-        );
-    }
     Ok(Sender {
         id: entry.id.clone().into_bytes(),
         key,
@@ -101,13 +114,6 @@ fn sender((at, entry): (usize, &encryption::Sender)) -> Result<Sender, StartErro
 
 fn topic_key((at, entry): (usize, &encryption::TopicKey)) -> Result<TopicKeyEntry, StartError> {
     let key = topic_secret(&entry.key).map_err(|error| error.at(format!("topic_key[{at}].key")))?;
-    if files::others_may_read(&entry.key) {
-        tracing::warn!(
-            topic_key = entry.id,
-            file = %entry.key.display(),
-            "others than the owner may read this secret key; chmod 600 it"
-        );
-    }
     Ok(TopicKeyEntry {
         id: entry.id.clone().into_bytes(),
         key,
@@ -194,7 +200,9 @@ mod tests {
     fn of_a_secret_sender_key_only_the_public_half_is_taken() {
         let folder = tempfile::tempdir().unwrap();
         let secret = SenderKey::generate("dev-7").unwrap();
-        let opener = opener(&config(folder.path(), &secret.to_jwk().unwrap(), &symmetric())).unwrap();
+        let config = config(folder.path(), &secret.to_jwk().unwrap(), &symmetric());
+        let opener = opener(&config).unwrap();
+        assert!(matches!(warnings(&config).as_slice(), [one] if one.contains("the sender's secret")));
         assert_eq!(opener.keyring().sender(b"dev-7").unwrap().key, secret.public());
     }
 

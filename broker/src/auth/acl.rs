@@ -81,7 +81,8 @@ fn expand(topic: &TopicFilter, client_id: &str, user: Option<&str>) -> Option<To
 /// Whether a name can stand for one level and nothing else. At the beginning of a topic `$` would lead into
 /// the server's own topics, which nobody is allowed by the choice of his name.
 fn is_level(name: &str, at: usize) -> bool {
-    !name.is_empty() && !name.contains(['/', '+', '#']) && !(at == 0 && name.starts_with('$'))
+    let leads_away = at == 0 && name.starts_with('$');
+    !(name.is_empty() || name.contains(['/', '+', '#']) || leads_away)
 }
 
 #[cfg(test)]
@@ -126,7 +127,11 @@ mod tests {
         for (client, user, expected) in
             [("c", Some("u"), true), ("d", Some("u"), false), ("c", Some("v"), false), ("c", None, false)]
         {
-            assert_eq!(publish(std::slice::from_ref(&both), client, user, "a"), expected, "{client} {user:?}");
+            assert_eq!(
+                publish(std::slice::from_ref(&both), client, user, "a"),
+                expected,
+                "{client} {user:?}"
+            );
         }
     }
 

@@ -26,7 +26,9 @@ impl Auth {
     /// Reads the password file, where one is named.
     pub(crate) fn load(config: &sealmq_config::auth::Auth) -> Result<Self, StartError> {
         let passwords = match &config.password_file {
-            Some(file) => Some(Arc::new(Passwords::load(file).map_err(|error| error.at("auth.password_file"))?)),
+            Some(file) => {
+                Some(Arc::new(Passwords::load(file).map_err(|error| error.at("auth.password_file"))?))
+            }
             None => None,
         };
         Ok(Self { allow_anonymous: config.allow_anonymous, passwords })
@@ -40,17 +42,13 @@ impl Auth {
     /// Whether a client with this user name and password may connect. The password's bytes are wiped
     /// where nothing else holds them.
     pub(crate) async fn check(&self, user: Option<&str>, password: Option<Bytes>) -> Result<(), Denied> {
-        match (user, &self.passwords) {
-            (Some(user), Some(passwords)) => {
-                let right = passwords.verify(user, password).await;
-                if right { Ok(()) } else { Err(Denied::BadUserNameOrPassword) }
-            }
-            // Without a file there is nothing to compare a name with: it counts as no name.
-            (None, _) | (Some(_), None) => {
-                password.into_iter().for_each(password::wipe);
-                if self.allow_anonymous { Ok(()) } else { Err(Denied::NotAuthorized) }
-            }
+        // Without a file there is nothing to compare a name with: it counts as no name.
+        if let (Some(user), Some(passwords)) = (user, &self.passwords) {
+            let right = passwords.verify(user, password).await;
+            return if right { Ok(()) } else { Err(Denied::BadUserNameOrPassword) };
         }
+        password.into_iter().for_each(password::wipe);
+        if self.allow_anonymous { Ok(()) } else { Err(Denied::NotAuthorized) }
     }
 }
 
@@ -120,7 +118,8 @@ mod tests {
             (true, true, Some(""), Some("secret"), bad),
         ] {
             let auth = Auth::load(&config(anonymous, with_file.then(|| file.clone()))).unwrap();
-            let answer = auth.check(user, word.map(|word: &str| Bytes::copy_from_slice(word.as_bytes()))).await;
+            let answer =
+                auth.check(user, word.map(|word: &str| Bytes::copy_from_slice(word.as_bytes()))).await;
             assert_eq!(answer, expected, "{anonymous} {with_file} {user:?} {word:?}");
         }
     }

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use zeroize::Zeroizing;
 
-const DAY: Duration = Duration::from_secs(86_400);
+const DAY: Duration = Duration::from_hours(24);
 const AUTHORITY_DAYS: u32 = 3_650;
 /// The longest that some systems accept of a server's certificate.
 const SERVER_DAYS: u32 = 825;
@@ -176,10 +176,7 @@ mod tests {
         fs::remove_file(&made.tls.key).unwrap();
         let error = ensure(folder.path()).unwrap_err().to_string();
         let (key, ca, cert) = (made.tls.key.display(), made.ca.display(), made.tls.cert.display());
-        assert!(
-            error.contains(&format!("{key} missing; remove {ca} and {cert} and start again")),
-            "{error}"
-        );
+        assert!(error.contains(&format!("{key} missing; remove {ca} and {cert} and start again")), "{error}");
     }
 
     #[test]

@@ -23,6 +23,9 @@ use std::sync::Arc;
 
 /// What a listener accepts TLS connections with.
 pub(crate) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, StartError> {
+    for warning in warnings(tls) {
+        tracing::warn!("{warning}");
+    }
     let provider = Arc::new(default_provider());
     let chain = certificates(&tls.cert)?;
     let key = private_key(&tls.key)?;
@@ -41,6 +44,16 @@ pub(crate) fn server_config(tls: &Tls) -> Result<Arc<ServerConfig>, StartError> 
     config.ticketer =
         Ticketer::new().map_err(|_| StartError::file(&tls.key, "the system gave no random bytes"))?;
     Ok(Arc::new(config))
+}
+
+/// What works, for the broker or for some clients, and should not stay so.
+pub(crate) fn warnings(tls: &Tls) -> Vec<String> {
+    let outside = outside_validity(&tls.cert).ok().flatten();
+    let cert = outside.map(|outside| format!("{}: the certificate {outside}", tls.cert.display()));
+    let open = files::others_may_read(&tls.key);
+    let key =
+        open.then(|| format!("{}: can be read by others than its owner; chmod 600 it", tls.key.display()));
+    cert.into_iter().chain(key).collect()
 }
 
 /// Whether the first certificate in a file is valid now; an error only if there is none.
@@ -89,12 +102,11 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
     let text = files::read_secret(file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
-        let why = match error {
-            pem::Error::NoItemsFound if encrypted => {
-                "the private key is encrypted; it has to be without a passphrase"
-            }
-            pem::Error::NoItemsFound => "there is no private key in it, in PEM form",
-            _ => pem_error(&error),
+        let nothing = matches!(error, pem::Error::NoItemsFound);
+        let why = match (nothing, encrypted) {
+            (true, true) => "the private key is encrypted; it has to be without a passphrase",
+            (true, false) => "there is no private key in it, in PEM form",
+            (false, _) => pem_error(&error),
         };
         StartError::file(file, why)
     })
@@ -102,11 +114,14 @@ fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
 
 /// What is wrong with a PEM file. The library's own words would quote what stands there.
 fn pem_error(error: &pem::Error) -> &'static str {
-    match error {
-        pem::Error::MissingSectionEnd { .. } => "it is cut off: an END line is missing",
-        pem::Error::IllegalSectionStart { .. } => "it is not in PEM form: a BEGIN line is broken",
-        pem::Error::Base64Decode(_) => "it is not in PEM form: there is something that is not base64",
-        _ => "it is not in PEM form",
+    if matches!(error, pem::Error::MissingSectionEnd { .. }) {
+        "it is cut off: an END line is missing"
+    } else if matches!(error, pem::Error::IllegalSectionStart { .. }) {
+        "it is not in PEM form: a BEGIN line is broken"
+    } else if matches!(error, pem::Error::Base64Decode(_)) {
+        "it is not in PEM form: there is something that is not base64"
+    } else {
+        "it is not in PEM form"
     }
 }
 
@@ -124,15 +139,13 @@ fn client_verifier(
 
 /// Certificate and key were both read; which of them is to blame?
 fn refused(tls: &Tls, error: &rustls::Error) -> StartError {
-    match error {
-        rustls::Error::InconsistentKeys(_) => {
-            let why = format!("the private key does not belong to the certificate in {}", tls.cert.display());
-            StartError::file(&tls.key, why)
-        }
-        rustls::Error::InvalidCertificate(_) => {
-            StartError::file(&tls.cert, "the certificate cannot be read")
-        }
-        error => StartError::file(&tls.key, format!("the private key cannot be used: {error}")),
+    if matches!(error, rustls::Error::InconsistentKeys(_)) {
+        let why = format!("the private key does not belong to the certificate in {}", tls.cert.display());
+        StartError::file(&tls.key, why)
+    } else if matches!(error, rustls::Error::InvalidCertificate(_)) {
+        StartError::file(&tls.cert, "the certificate cannot be read")
+    } else {
+        StartError::file(&tls.key, format!("the private key cannot be used: {error}"))
     }
 }
 
@@ -144,8 +157,8 @@ fn validity(cert: &CertificateDer<'static>, now: UnixTime) -> Option<OutsideVali
     let verifier =
         WebPkiServerVerifier::builder_with_provider(Arc::new(roots), Arc::new(default_provider())).build();
     let name = ServerName::try_from("localhost").ok()?;
-    let verified = verifier.ok()?.verify_server_cert(cert, &[], &name, &[], now);
-    let Err(rustls::Error::InvalidCertificate(error)) = verified else { return None };
+    let answer = verifier.ok()?.verify_server_cert(cert, &[], &name, &[], now);
+    let Err(rustls::Error::InvalidCertificate(error)) = answer else { return None };
     if let CertificateError::ExpiredContext { time, not_after } = error {
         return Some(OutsideValidity::Expired(time.as_secs().saturating_sub(not_after.as_secs())));
     }
@@ -220,8 +233,7 @@ mod tests {
         let server = server_config(&made.tls).unwrap();
         for version in [&TLS12, &TLS13] {
             for name in ["localhost", "127.0.0.1", "::1"] {
-                let client =
-                    handshake(Arc::clone(&server), client(&made.ca, version, None), name).unwrap();
+                let client = handshake(Arc::clone(&server), client(&made.ca, version, None), name).unwrap();
                 assert_eq!(client.protocol_version(), Some(version.version), "{name}");
             }
             let stranger = handshake(Arc::clone(&server), client(&made.ca, version, None), "example.org");
