@@ -1,0 +1,390 @@
+//! `sealmq check`: reads everything that a start would read, and says what it means.
+//!
+//! Listens nowhere and makes no file. All that is wrong goes to stderr, not the first of it only; what works
+//! and should not stay so follows the summary as notes.
+
+use super::greeting::{durability, kind};
+use super::layout::Layout;
+use super::{CommandError, ServeOptions, complain, say};
+use crate::auth::Auth;
+use crate::error::StartError;
+use crate::keys;
+use crate::listener::{development, tls};
+use clap::Args;
+use sealmq_config::Config;
+use sealmq_config::encryption::{OnRefusal, Payload, Policy};
+use sealmq_config::limits::Limits;
+use sealmq_config::mqtt::Mqtt;
+use sealmq_config::units::ByteSize;
+use sealmq_protocol::TopicFilter;
+use std::path::{Path, PathBuf};
+
+/// Reads configuration, key files, password file and certificates as a start would, and says what they mean.
+#[derive(Debug, Args)]
+#[command(after_help = "Ends with 0 if the broker would start, and with 1 and all errors if not.")]
+pub(super) struct CheckArguments {
+    /// Configuration file, TOML
+    #[arg(long = "config", value_name = "FILE")]
+    config_file: Option<PathBuf>,
+}
+
+pub(super) fn run(arguments: &CheckArguments, before: ServeOptions) -> Result<(), CommandError> {
+    let own = ServeOptions { config_file: arguments.config_file.clone(), ..ServeOptions::default() };
+    let options = own.or(before);
+    let config = options.load()?;
+    match findings(&config, options.is_development()) {
+        Ok(found) => say(summary(&config, options.config_file.as_deref(), &found).as_bytes()),
+        Err(errors) => {
+            for error in errors {
+                complain(&error.to_string());
+            }
+            Err(CommandError::Told)
+        }
+    }
+}
+
+/// What the files say beyond the configuration.
+struct Findings {
+    /// How many users have a password; `None` without a password file.
+    users: Option<usize>,
+    notes: Vec<String>,
+}
+
+fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<StartError>> {
+    let mut errors = Vec::new();
+    let mut notes = Vec::new();
+    let users = match Auth::load(&config.auth) {
+        Ok(auth) => auth.users(),
+        Err(error) => {
+            errors.push(error);
+            None
+        }
+    };
+    errors.extend(keys::problems(config));
+    notes.extend(keys::warnings(config));
+    if is_development {
+        match development::find(&config.data_dir) {
+            Ok(Some(_)) => {}
+            Ok(None) => {
+                let folder = config.data_dir.join("tls");
+                notes.push(format!("{}: certificates will be made at the first start", folder.display()));
+                return end(errors, Findings { users, notes });
+            }
+            Err(error) => errors.push(error),
+        }
+    }
+    for (at, listener) in config.listeners.iter().enumerate() {
+        let Some(tls) = &listener.tls else { continue };
+        if let Err(error) = tls::server_config(tls) {
+            errors.push(error.at(format!("listener[{at}].tls")));
+        }
+        notes.extend(tls::warnings(tls));
+    }
+    notes.extend(config.policies.iter().enumerate().flat_map(|(at, policy)| doubts(config, at, policy)));
+    end(errors, Findings { users, notes })
+}
+
+fn end(errors: Vec<StartError>, findings: Findings) -> Result<Findings, Vec<StartError>> {
+    if errors.is_empty() { Ok(findings) } else { Err(errors) }
+}
+
+/// Policies under which nothing can arrive, or nobody can receive it.
+fn doubts(config: &Config, at: usize, policy: &Policy) -> Vec<String> {
+    let meets = |topics: &[TopicFilter]| {
+        topics.iter().any(|one| policy.topics.iter().any(|other| one.overlaps(other)))
+    };
+    let mut doubts = Vec::new();
+    if policy.payload == Payload::Plain {
+        return doubts;
+    }
+    let topics = joined(&policy.topics);
+    if !config.senders.iter().any(|sender| meets(&sender.topics)) {
+        doubts.push(format!(
+            "policy[{at}]: no sender may publish to {topics}; all that comes there is refused"
+        ));
+    }
+    if policy.payload != Payload::Sealed {
+        return doubts;
+    }
+    if !config.topic_keys.iter().any(|key| meets(&key.topics)) {
+        doubts.push(format!("policy[{at}]: no topic_key is for {topics}; all that comes there is refused"));
+    }
+    if config.listeners.iter().all(|listener| listener.tls.is_none()) {
+        doubts.push(format!(
+            "policy[{at}]: no listener has TLS; nobody can receive what is sealed on {topics}"
+        ));
+    }
+    doubts
+}
+
+fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
+    let mut layout = Layout::default();
+    let what = source.map_or("the configuration by default".to_owned(), |file| file.display().to_string());
+    layout.line(&format!("{what}: everything is in order"));
+    layout.line("");
+    layout.section("data folder", &[[config.data_dir.display().to_string()]]);
+    layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
+    layout.section("listeners", &listeners(config));
+    layout.section("clients", &clients(config, found.users));
+    layout.section("senders", &senders(config));
+    layout.section("topic keys", &topic_keys(config));
+    layout.section("policies", &policies(config));
+    layout.section("changed", &changed(config));
+    if !found.notes.is_empty() {
+        layout.line("");
+    }
+    for note in &found.notes {
+        layout.line(&format!("note: {note}"));
+    }
+    layout.finish()
+}
+
+fn listeners(config: &Config) -> Vec<[String; 4]> {
+    let row = |listener: &sealmq_config::listener::Listener| {
+        let kind = kind(listener.tls.is_some()).to_owned();
+        let cert = listener.tls.as_ref().map(|tls| tls.cert.display().to_string());
+        let clients = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
+        let clients = clients.map(|ca| format!("clients need a certificate of {}", ca.display()));
+        [listener.bind.to_string(), kind, cert.unwrap_or_default(), clients.unwrap_or_default()]
+    };
+    config.listeners.iter().map(row).collect()
+}
+
+fn clients(config: &Config, users: Option<usize>) -> Vec<[String; 1]> {
+    let mut rows = Vec::new();
+    rows.push(match (config.auth.allow_anonymous, users) {
+        (true, Some(_)) => "may connect without a user name".to_owned(),
+        (true, None) => "may connect with any user name or none".to_owned(),
+        (false, _) => "need a user name and a password".to_owned(),
+    });
+    if let (Some(users), Some(file)) = (users, &config.auth.password_file) {
+        rows.push(format!("{} in {}", counted(users, "user"), file.display()));
+    }
+    if !config.auth.client_id_prefixes.is_empty() {
+        rows.push(format!("client ids begin with {}", config.auth.client_id_prefixes.join(" or ")));
+    }
+    rows.push(match config.acl.len() {
+        0 => "may publish and subscribe everywhere (no acl)".to_owned(),
+        rules => format!("may publish and subscribe as {} of acl say", counted(rules, "rule")),
+    });
+    rows.into_iter().map(|row| [row]).collect()
+}
+
+fn senders(config: &Config) -> Vec<[String; 4]> {
+    let row = |sender: &sealmq_config::encryption::Sender| {
+        let file = sender.key.display().to_string();
+        [sender.id.clone(), joined(&sender.topics), file, validity(sender.not_before, sender.not_after)]
+    };
+    config.senders.iter().map(row).collect()
+}
+
+fn topic_keys(config: &Config) -> Vec<[String; 5]> {
+    let row = |entry: &sealmq_config::encryption::TopicKey| {
+        let kind = match keys::topic_secret(&entry.key) {
+            Ok(key) if key.public("").is_some() => "asymmetric",
+            Ok(_) => "symmetric",
+            Err(_) => "",
+        };
+        let (file, validity) = (entry.key.display().to_string(), validity(entry.not_before, entry.not_after));
+        [entry.id.clone(), joined(&entry.topics), kind.to_owned(), file, validity]
+    };
+    config.topic_keys.iter().map(row).collect()
+}
+
+fn policies(config: &Config) -> Vec<[String; 3]> {
+    let row = |policy: &Policy| {
+        let payload = match policy.payload {
+            Payload::Plain => "plain",
+            Payload::Stamped => "stamped",
+            Payload::Sealed => "sealed",
+            Payload::EndToEnd => "end-to-end",
+        };
+        let refusal = match (policy.payload, policy.on_refusal) {
+            (Payload::Plain, _) => "",
+            (_, OnRefusal::Drop) => "else dropped",
+            (_, OnRefusal::Disconnect) => "else disconnected",
+        };
+        [joined(&policy.topics), payload.to_owned(), refusal.to_owned()]
+    };
+    let rest = if config.policies.is_empty() { "all topics" } else { "all others" };
+    let rest = [rest.to_owned(), "plain".to_owned(), String::new()];
+    config.policies.iter().map(row).chain([rest]).collect()
+}
+
+fn joined(topics: &[TopicFilter]) -> String {
+    let topics: Vec<_> = topics.iter().map(TopicFilter::as_str).collect();
+    topics.join(", ")
+}
+
+fn counted(number: usize, what: &str) -> String {
+    if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
+}
+
+fn validity(not_before: Option<u64>, not_after: Option<u64>) -> String {
+    let date = |word: &str, seconds: Option<u64>| {
+        let time = jiff::Timestamp::from_second(i64::try_from(seconds?).ok()?).ok()?;
+        Some(format!("{word} {time}"))
+    };
+    let ends = [date("from", not_before), date("until", not_after)];
+    ends.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
+/// Pushes a row for each field that differs. The pattern names every field, so that none can be forgotten.
+macro_rules! push_changed {
+    ($rows:ident, $section:literal, $kind:ident { $($field:ident),* $(,)? }, $own:expr) => {
+        let $kind { $($field),* } = $own;
+        let default = $kind::default();
+        $(if *$field != default.$field {
+            $rows.push(changed_row($section, stringify!($field), &format!("{:?}", $field),
+                &format!("{:?}", default.$field)));
+        })*
+    };
+}
+
+/// The numbers that are not as they are by default.
+fn changed(config: &Config) -> Vec<[String; 3]> {
+    let mut rows = Vec::new();
+    push_changed!(
+        rows,
+        "limits",
+        Limits {
+            connections_max,
+            connect_timeout_s,
+            client_id_bytes_max,
+            sessions_max,
+            topic_levels_max,
+            subscriptions_per_client_max,
+            inflight_messages_max,
+            inbound_qos2_max,
+            inbox_messages_max,
+            inbox_bytes_max,
+            slow_receiver_pause_ms,
+            write_stall_s,
+            queue_messages_max,
+            queue_bytes_max,
+            queue_full,
+            retained_messages_max,
+            retained_bytes_max,
+            shutdown_timeout_s,
+        },
+        &config.limits
+    );
+    push_changed!(rows, "mqtt", Mqtt { allow_mqtt31, session_expiry_s, packet_bytes_max }, &config.mqtt);
+    rows
+}
+
+fn changed_row(section: &str, name: &str, own: &str, default: &str) -> [String; 3] {
+    let (own, default) = (shown(name, own), shown(name, default));
+    [format!("{section}.{name}"), own, format!("(by default {default})")]
+}
+
+/// A value as the file would have it; sizes with their unit.
+fn shown(name: &str, debug: &str) -> String {
+    let value = debug.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(debug);
+    match (value, value.parse()) {
+        (_, Ok(bytes)) if name.contains("_bytes") => ByteSize(bytes).to_string(),
+        ("None", _) => "never".to_owned(),
+        ("DropNewest", _) => "drop-newest".to_owned(),
+        ("DropOldest", _) => "drop-oldest".to_owned(),
+        (value, _) => value.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmq_config::limits::QueueFull;
+    use sealmq_crypto::{ContentAlgorithm, SenderKey, TopicKey};
+    use std::fs;
+
+    const FILE: &str = r#"
+data_dir = "data"
+[[listener]]
+bind = "0.0.0.0:1883"
+[auth]
+password_file = "passwd"
+[[sender]]
+id = "dev-7"
+key = "dev.jwk"
+topics = ["plant/7/#"]
+[[topic_key]]
+id = "plant-1"
+key = "topic.jwk"
+topics = ["plant/#"]
+not_after = 2030-01-01T00:00:00Z
+[[policy]]
+topics = ["plant/#"]
+payload = "sealed"
+[limits]
+connections_max = 7
+queue_bytes_max = "32 MiB"
+"#;
+
+    fn load(folder: &Path) -> Config {
+        let file = folder.join("sealmq.toml");
+        fs::write(&file, FILE).unwrap();
+        ServeOptions { config_file: Some(file), ..ServeOptions::default() }.load().unwrap()
+    }
+
+    #[test]
+    fn the_summary_says_what_was_understood() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        write("passwd", "# nobody yet\n");
+        write("dev.jwk", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
+        write("topic.jwk", &TopicKey::generate("x", ContentAlgorithm::A256Gcm).unwrap().to_jwk().unwrap());
+        let config = load(folder.path());
+        let text = summary(&config, Some(Path::new("f.toml")), &findings(&config, false).ok().unwrap());
+        let text = text.replace(&format!("{}/", folder.path().display()), "");
+        for line in [
+            "f.toml: everything is in order",
+            "listeners     0.0.0.0:1883   plaintext",
+            "              0 users in passwd",
+            "senders       dev-7   plant/7/#   dev.jwk",
+            "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",
+            "policies      plant/#      sealed   else dropped",
+            "              all others   plain",
+            "changed       limits.connections_max   7        (by default 100000)",
+            "              limits.queue_bytes_max   32 MiB   (by default 64 MiB)",
+            "note: policy[0]: no listener has TLS; nobody can receive what is sealed on plant/#",
+        ] {
+            assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");
+        }
+    }
+
+    #[test]
+    fn all_errors_are_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let config = load(folder.path());
+        let errors = findings(&config, false).err().unwrap();
+        let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert_eq!(text.len(), 3, "{text:?}");
+        for (error, beginning) in
+            text.iter().zip(["auth.password_file: ", "sender[0].key: ", "topic_key[0].key: "])
+        {
+            assert!(error.starts_with(beginning), "{error}");
+        }
+    }
+
+    #[test]
+    fn nothing_is_made_by_looking() {
+        let folder = tempfile::tempdir().unwrap();
+        let data_dir = folder.path().join("data");
+        let options = ServeOptions { data_dir: Some(data_dir.clone()), ..ServeOptions::default() };
+        let found = findings(&options.load().unwrap(), true).ok().unwrap();
+        assert!(
+            matches!(found.notes.as_slice(), [note] if note.contains("will be made")),
+            "{:?}",
+            found.notes
+        );
+        assert!(!data_dir.exists());
+    }
+
+    #[test]
+    fn values_are_shown_as_the_file_has_them() {
+        assert_eq!(shown("session_expiry_s", "Some(60)"), "60");
+        assert_eq!(shown("session_expiry_s", "None"), "never");
+        assert_eq!(shown("queue_full", &format!("{:?}", QueueFull::DropOldest)), "drop-oldest");
+        assert_eq!(shown("packet_bytes_max", "1048576"), "1 MiB");
+    }
+}

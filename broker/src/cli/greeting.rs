@@ -1,0 +1,133 @@
+//! What `sealmq` says when it has begun: what listens where, and what to try next.
+//!
+//! A configuration and the addresses really taken come in, text for a terminal goes out. The commands in it
+//! can be copied and run as they stand.
+
+use super::layout::Layout;
+use crate::listener::development;
+use sealmq_config::Config;
+use sealmq_config::storage::Durability;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// The greeting; `addresses` are those of the configured listeners, in their order. Without a `source` the
+/// broker runs without a file, and its TLS listeners on certificates of its own.
+pub(crate) fn greeting(config: &Config, source: Option<&Path>, addresses: &[SocketAddr]) -> String {
+    let mut layout = Layout::default();
+    layout.line(&format!("sealmq {}, an MQTT broker that opens sealed payloads", env!("CARGO_PKG_VERSION")));
+    layout.line("");
+    let listeners: Vec<_> = config.listeners.iter().zip(addresses).collect();
+    let rows: Vec<_> = listeners
+        .iter()
+        .map(|(listener, addr)| [addr.to_string(), kind(listener.tls.is_some()).to_owned()])
+        .collect();
+    layout.section("listening", &rows);
+    layout.section("data folder", &[[config.data_dir.display().to_string()]]);
+    layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
+    match source {
+        Some(file) => layout.section("configured", &[[file.display().to_string()]]),
+        None => layout.section("configured", &[["by default; --config FILE takes a file".to_owned()]]),
+    }
+    let secure = listeners.iter().find(|(listener, _)| listener.tls.is_some()).map(|(_, addr)| **addr);
+    let plain = listeners.iter().find(|(listener, _)| listener.tls.is_none()).map(|(_, addr)| **addr);
+    let ca = (source.is_none() && secure.is_some()).then(|| development::ca_file(&config.data_dir));
+    if let Some(ca) = &ca {
+        layout.section("CA", &[[format!("{} (made for this machine, to try things out)", ca.display())]]);
+    }
+    let user = if config.auth.allow_anonymous { "" } else { " -u USER -P PASSWORD" };
+    let subscribe = match (secure, &ca, plain) {
+        (Some(addr), Some(ca), _) => {
+            // The certificate is for this name, whatever the address.
+            Some(format!("--cafile {} -h localhost -p {}", quoted(ca), addr.port()))
+        }
+        (_, _, Some(addr)) => Some(format!("-h {} -p {}", host(addr), addr.port())),
+        (_, None, None) | (None, Some(_), None) => None,
+    };
+    let publish = plain.map(|addr| format!("-h {} -p {}", host(addr), addr.port())).or(subscribe.clone());
+    if let (Some(subscribe), Some(publish)) = (subscribe, publish) {
+        layout.line("");
+        layout.line("Try it, each in a terminal of its own:");
+        layout.line(&format!("  mosquitto_sub {subscribe}{user} -t '#' -v"));
+        layout.line(&format!("  mosquitto_pub {publish}{user} -t hello -m world"));
+    }
+    layout.line("");
+    layout.line("Sealed payloads: 'sealmq keys --help' and docs/encryption.md. Ctrl-C ends the broker.");
+    layout.finish()
+}
+
+/// What a listener speaks.
+pub(super) fn kind(secure: bool) -> &'static str {
+    if secure { "TLS" } else { "plaintext" }
+}
+
+/// What an acknowledgement promises.
+pub(super) fn durability(durability: Durability) -> &'static str {
+    match durability {
+        Durability::Memory => "memory: a restart forgets sessions, queues and retained messages",
+    }
+}
+
+/// The name under which this machine reaches the address.
+fn host(addr: SocketAddr) -> String {
+    let ip = addr.ip();
+    if ip.is_loopback() || ip.is_unspecified() { "localhost".to_owned() } else { ip.to_string() }
+}
+
+/// A path as a shell takes it.
+fn quoted(path: &Path) -> String {
+    let text = path.to_string_lossy();
+    let harmless = |c: char| c.is_ascii_alphanumeric() || "/._-+,:@%".contains(c);
+    if !text.is_empty() && text.chars().all(harmless) {
+        return text.into_owned();
+    }
+    format!("'{}'", text.replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmq_config::listener::Listener;
+
+    fn addresses(config: &Config) -> Vec<SocketAddr> {
+        config.listeners.iter().map(|listener| listener.bind).collect()
+    }
+
+    #[test]
+    fn without_a_file_everything_to_try_it_is_said() {
+        let config = Config::embedded();
+        let text = greeting(&config, None, &addresses(&config));
+        for line in [
+            "listening     127.0.0.1:1883   plaintext",
+            "              127.0.0.1:8883   TLS",
+            "  mosquitto_sub --cafile sealmq-data/tls/ca.pem -h localhost -p 8883 -t '#' -v",
+            "  mosquitto_pub -h localhost -p 1883 -t hello -m world",
+        ] {
+            assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");
+        }
+        assert!(text.lines().count() <= 16 && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+    }
+
+    #[test]
+    fn with_a_file_no_authority_is_made_up() {
+        let config = Config::embedded();
+        let text = greeting(&config, Some(Path::new("sealmq.toml")), &addresses(&config));
+        assert!(!text.contains("ca.pem"), "{text}");
+        assert!(text.contains("configured    sealmq.toml\n"), "{text}");
+    }
+
+    #[test]
+    fn one_plaintext_listener_serves_both_commands() {
+        let bind = "0.0.0.0:0".parse().unwrap();
+        let mut config = Config { listeners: vec![Listener { bind, tls: None }], ..Config::default() };
+        config.auth.allow_anonymous = false;
+        let text = greeting(&config, None, &["0.0.0.0:4711".parse().unwrap()]);
+        assert!(text.contains("mosquitto_sub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
+        assert!(text.contains("mosquitto_pub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
+    }
+
+    #[test]
+    fn paths_can_be_pasted_into_a_shell() {
+        assert_eq!(quoted(Path::new("a/b.pem")), "a/b.pem");
+        assert_eq!(quoted(Path::new("a b/it's")), r"'a b/it'\''s'");
+    }
+}

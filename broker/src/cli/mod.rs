@@ -1,0 +1,181 @@
+//! The command line: `sealmq` and its commands, each in a file of its own.
+//!
+//! Arguments come in; text for people goes out, and an exit code: 0, 1 if something went wrong, 2 if the
+//! arguments made no sense. Always holds: an error is a line on stderr that begins with `sealmq: `, and holds
+//! no secret. Serving is not done here but by whoever calls [`run`].
+
+mod check;
+mod counter;
+pub(crate) mod greeting;
+mod keys;
+mod layout;
+mod open;
+mod passwd;
+mod seal;
+mod serve;
+
+pub use serve::ServeOptions;
+
+use crate::error::StartError;
+use clap::error::ErrorKind;
+use clap::{CommandFactory, Parser, Subcommand};
+use sealmq_crypto::{KeyError, OpenError, SealError};
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+/// What `sealmq --help` shows under the options.
+const EXAMPLES: &str = "\
+Try it:
+  sealmq                                 serve this machine, and say what next
+  sealmq keys sender dev-7               a sender's key, and what to configure
+  sealmq keys topic plant-1 --symmetric  a key for topics
+  echo 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
+      --topic-key keys/plant-1.jwk | mosquitto_pub -t plant/7 -s
+
+Settings can come from the environment too: SEALMQ_AUTH__ALLOW_ANONYMOUS=false.
+'sealmq COMMAND --help' says more, and so do docs/configuration.md and
+docs/encryption.md.";
+
+/// An MQTT broker that opens sealed payloads on ingress.
+#[derive(Debug, Parser)]
+#[command(name = "sealmq", version, about, after_help = EXAMPLES, disable_help_subcommand = true, term_width = 80)]
+struct Arguments {
+    #[command(flatten)]
+    serve: ServeOptions,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Serve MQTT; what happens without a command, too
+    Serve(ServeOptions),
+    /// Read everything that a start would read, and say what it means
+    Check(check::CheckArguments),
+    /// Make a key for a sender or for topics
+    Keys(keys::KeysArguments),
+    /// Make an envelope: plaintext from stdin, envelope to stdout
+    Seal(seal::SealArguments),
+    /// Open an envelope: envelope from stdin, plaintext to stdout
+    Open(open::OpenArguments),
+    /// Set or delete a user's password in a password file
+    Passwd(passwd::PasswdArguments),
+}
+
+/// Why a command failed; prints as one line, or one for every problem of a configuration.
+#[derive(Debug, thiserror::Error)]
+enum CommandError {
+    /// A file, mostly.
+    #[error(transparent)]
+    Start(#[from] StartError),
+    /// The configuration.
+    #[error(transparent)]
+    Config(#[from] sealmq_config::ConfigError),
+    /// A key could not be made.
+    #[error(transparent)]
+    Key(#[from] KeyError),
+    /// An envelope could not be made.
+    #[error(transparent)]
+    Seal(#[from] SealError),
+    /// An envelope was refused.
+    #[error("{}: {_0}", _0.name())]
+    Open(#[from] OpenError),
+    /// Standard input, output or the terminal.
+    #[error("{what}: {why}")]
+    Stream { what: &'static str, why: io::Error },
+    /// Anything else, in words.
+    #[error("{0}")]
+    Plain(String),
+    /// Everything was said already.
+    #[error("")]
+    Told,
+}
+
+/// Does what the command line asks for; `serve` is called to serve.
+pub fn run(serve: impl FnOnce(ServeOptions) -> anyhow::Result<()>) -> ExitCode {
+    let Arguments { serve: options, command } = Arguments::parse();
+    if command.as_ref().is_some_and(|command| !options.fits(command)) {
+        let words = "--config, --listen and --data-dir before a command are for 'serve' and 'check'";
+        Arguments::command().error(ErrorKind::ArgumentConflict, words).exit();
+    }
+    let done = match command {
+        None => return serve::run(options, serve),
+        Some(Command::Serve(own)) => return serve::run(own.or(options), serve),
+        Some(Command::Check(arguments)) => check::run(&arguments, options),
+        Some(Command::Keys(arguments)) => keys::run(&arguments),
+        Some(Command::Seal(arguments)) => seal::run(&arguments),
+        Some(Command::Open(arguments)) => open::run(&arguments),
+        Some(Command::Passwd(arguments)) => passwd::run(&arguments),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(CommandError::Told) => ExitCode::FAILURE,
+        Err(error) => {
+            complain(&error.to_string());
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Says on stderr what went wrong, a line for each problem.
+fn complain(text: &str) {
+    let mut stderr = io::stderr().lock();
+    for line in text.lines() {
+        // Where stderr is gone, there is nobody to tell.
+        drop(writeln!(stderr, "sealmq: {line}"));
+    }
+}
+
+/// Writes to stdout. A reader that has had enough (`| head`) is no error.
+fn say(bytes: &[u8]) -> Result<(), CommandError> {
+    let mut stdout = io::stdout().lock();
+    match stdout.write_all(bytes).and_then(|()| stdout.flush()) {
+        Err(why) if why.kind() != io::ErrorKind::BrokenPipe => {
+            Err(CommandError::Stream { what: "cannot write to stdout", why })
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(line: &str) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn the_arguments_are_consistent() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_fits_on_one_screen() {
+        let help = Arguments::command().render_help().to_string();
+        assert!(help.lines().count() <= 30, "{help}");
+        assert!(help.lines().all(|line| line.chars().count() <= 80), "{help}");
+    }
+
+    #[test]
+    fn serve_takes_its_options_before_and_after() {
+        for line in ["sealmq --config a", "sealmq serve --config a", "sealmq --config a serve"] {
+            let Arguments { serve, command } = parse(line).unwrap();
+            let options = match command {
+                None => serve,
+                Some(Command::Serve(own)) => own.or(serve),
+                Some(other) => panic!("{other:?}"),
+            };
+            assert_eq!(options.config_file, Some("a".into()), "{line}");
+        }
+        let Arguments { serve, command } = parse("sealmq --listen 127.0.0.1:1 keys sender x").unwrap();
+        assert!(!serve.fits(&command.unwrap()));
+        assert!(parse("sealmq --listen 1883").is_err());
+    }
+
+    #[test]
+    fn a_refusal_is_told_by_its_name() {
+        let error = CommandError::from(OpenError::BadStamp);
+        assert_eq!(error.to_string(), "bad-stamp: the stamp does not hold");
+    }
+}

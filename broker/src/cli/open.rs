@@ -1,0 +1,94 @@
+//! `sealmq open`: what the broker does with an envelope, on the command line.
+//!
+//! An envelope comes in on stdin, its plaintext goes out. Whether it is fresh and new cannot be told here: that
+//! takes somebody who remembers; the counter or time under the stamp is shown with `--verbose`.
+
+use super::{CommandError, say, seal::now};
+use crate::keys;
+use bytes::Bytes;
+use clap::Args;
+use sealmq_crypto::{
+    Keyring, Mark, Opened, Opener, Policy, ReplayWindows, Sender, TopicKeyEntry, Topics, Validity,
+};
+use sealmq_protocol::TopicName;
+use std::io::{self, Read, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// Opens an envelope: envelope from stdin, plaintext to stdout. Without a topic key, the content has to be
+/// the plaintext itself.
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Whether the envelope is fresh and was not taken before is not checked.
+
+Example:
+  sealmq open --topic plant/7 --sender-key keys/dev-7.pub.jwk \\
+      --topic-key keys/plant-1.jwk < envelope")]
+pub(super) struct OpenArguments {
+    /// The topic it was published to
+    #[arg(long)]
+    topic: TopicName,
+    /// The sender's key, public or secret
+    #[arg(long, value_name = "FILE")]
+    sender_key: PathBuf,
+    /// The topic's key: symmetric, or an X25519 pair
+    #[arg(long, value_name = "FILE")]
+    topic_key: Option<PathBuf>,
+    /// The sender's id, if it is not the one in the key file
+    #[arg(long, value_name = "ID")]
+    sender_id: Option<String>,
+    /// Show the counter or the time under the stamp, on stderr
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn run(arguments: &OpenArguments) -> Result<(), CommandError> {
+    let mut envelope = Vec::new();
+    let read = io::stdin().lock().read_to_end(&mut envelope);
+    read.map_err(|why| CommandError::Stream { what: "cannot read stdin", why })?;
+    let opened = open(arguments, envelope)?;
+    if arguments.verbose {
+        let fresh = match opened.mark {
+            Mark::Seq(seq) => format!("seq {seq}"),
+            Mark::Timed { issued_at, .. } => format!("iat {issued_at}"),
+        };
+        // Where stderr is gone, nobody looks.
+        drop(writeln!(io::stderr(), "sender {}, {fresh}", opened.sender.escape_ascii()));
+    }
+    say(&opened.plaintext)
+}
+
+pub(super) fn open(arguments: &OpenArguments, envelope: Vec<u8>) -> Result<Opened, CommandError> {
+    let key = keys::sender_public(&arguments.sender_key)?;
+    let sender = Sender {
+        id: arguments.sender_id.as_ref().map_or_else(|| key.id().to_vec(), |id| id.clone().into_bytes()),
+        key,
+        topics: Arc::new(Everywhere),
+        validity: Validity::default(),
+    };
+    let topic_key = match &arguments.topic_key {
+        Some(file) => {
+            let key = keys::topic_secret(file)?;
+            let (id, validity) = (key.id().to_vec(), Validity::default());
+            Some(TopicKeyEntry { id, key, topics: Arc::new(Everywhere), validity })
+        }
+        None => None,
+    };
+    let policy = if topic_key.is_some() { Policy::Sealed } else { Policy::Stamped };
+    let keyring =
+        Keyring::new([sender], topic_key).map_err(|error| CommandError::Plain(error.to_string()))?;
+    // Any time under the stamp will do.
+    let opener = Opener::new(keyring, u64::MAX);
+    let topic = arguments.topic.as_str();
+    Ok(opener.open(&ReplayWindows::new(1), policy, topic, &Bytes::from(envelope), now())?)
+}
+
+/// All topics.
+#[derive(Debug)]
+struct Everywhere;
+
+impl Topics for Everywhere {
+    fn contains(&self, _topic: &str) -> bool {
+        true
+    }
+}
