@@ -18,6 +18,7 @@ mod auth;
 pub mod cli;
 mod connection;
 mod error;
+mod files;
 mod ingress;
 mod keys;
 mod listener;
