@@ -73,9 +73,11 @@ fn check_bytes(bytes: &[u8]) -> Result<(), TopicError> {
     }
 }
 
-/// The number of levels of a topic name or filter.
+/// The number of levels of a topic name or filter. Two bytes hold the number of slashes, since
+/// [`STRING_BYTES_MAX`] does; a narrow sum is counted many bytes at a time.
 pub(crate) fn level_count(text: &str) -> usize {
-    1 + text.bytes().filter(|&byte| byte == b'/').count()
+    let slashes: u16 = text.bytes().map(|byte| u16::from(byte == b'/')).sum();
+    1 + usize::from(slashes)
 }
 
 impl TryFrom<ByteString> for TopicName {
@@ -131,5 +133,82 @@ impl fmt::Display for TopicName {
 impl fmt::Debug for TopicName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(self.as_str(), f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TopicName;
+    use crate::error::TopicError;
+    use bytes::Bytes;
+    use bytestring::ByteString;
+    use proptest::prelude::*;
+    use std::collections::HashSet;
+
+    fn refused(bytes: &'static [u8]) -> TopicError {
+        TopicName::from_bytes(Bytes::from_static(bytes)).unwrap_err()
+    }
+
+    #[test]
+    fn topic_name_holds_no_wildcard_no_nul_and_not_nothing() {
+        // [MQTT-3.3.2-2], [MQTT-4.7.3-1], [MQTT-4.7.3-2]
+        assert_eq!(refused(b""), TopicError::Empty);
+        assert_eq!(refused(b"a/+"), TopicError::Wildcard);
+        assert_eq!(refused(b"#"), TopicError::Wildcard);
+        assert_eq!(refused(b"a\0"), TopicError::Nul);
+        assert_eq!("a#".parse::<TopicName>(), Err(TopicError::Wildcard));
+        assert_eq!(TopicName::try_from(ByteString::from("")), Err(TopicError::Empty));
+    }
+
+    #[test]
+    fn topic_name_is_strict_utf8() {
+        // [MQTT-1.5.3-1]: an overlong slash, a surrogate, a lone continuation, a cut character.
+        for bytes in [&b"\xC0\xAF"[..], b"\xED\xA0\x80", b"\x80", b"a\xC3"] {
+            assert_eq!(refused(bytes), TopicError::NotUtf8);
+        }
+        // [MQTT-1.5.3-3]: U+FEFF is a character like any other.
+        assert!(TopicName::from_bytes(Bytes::from_static(b"\xEF\xBB\xBFa")).is_ok());
+    }
+
+    #[test]
+    fn topic_name_has_at_most_65535_bytes() {
+        // [MQTT-4.7.3-3]
+        let longest = TopicName::from_bytes(vec![b'/'; 65_535].into()).unwrap();
+        assert_eq!(longest.level_count(), 65_536);
+        assert_eq!(TopicName::from_bytes(vec![b'a'; 65_536].into()), Err(TopicError::TooLong));
+    }
+
+    #[test]
+    fn levels_are_counted_with_the_empty_ones() {
+        let topic: TopicName = "/a//é".parse().unwrap();
+        assert_eq!(topic.levels().collect::<Vec<_>>(), ["", "a", "", "é"]);
+        assert_eq!(topic.level_count(), 4);
+        assert!(!topic.is_dollar());
+        assert!("$SYS".parse::<TopicName>().unwrap().is_dollar());
+    }
+
+    #[test]
+    fn topic_name_shares_its_bytes_until_detached() {
+        let buffer = Bytes::from(b"a/b and more".to_vec());
+        let topic = TopicName::from_bytes(buffer.slice(..3)).unwrap();
+        assert_eq!(topic.as_str().as_ptr(), buffer.as_ptr());
+        let detached = topic.detached();
+        assert_eq!(detached, topic);
+        assert_ne!(detached.as_str().as_ptr(), buffer.as_ptr());
+    }
+
+    #[test]
+    fn topic_name_is_found_by_its_text() {
+        let set = HashSet::from(["a/b".parse::<TopicName>().unwrap()]);
+        assert!(set.contains("a/b"));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_a_topic_name_or_refused(bytes in prop::collection::vec(any::<u8>(), 0..40)) {
+            let text = String::from_utf8(bytes.clone());
+            let good = text.is_ok_and(|text| !text.is_empty() && !text.contains(['+', '#', '\0']));
+            prop_assert_eq!(TopicName::from_bytes(bytes.into()).is_ok(), good);
+        }
     }
 }

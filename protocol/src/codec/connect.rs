@@ -86,14 +86,13 @@ pub(super) fn write(connect: &Connect, out: &mut BytesMut) -> bool {
         Version::V311 => (b"MQTT", 4),
     };
     let will = connect.will.as_ref();
-    let fields = [
+    let fields: [Option<&[u8]>; 5] = [
         Some(connect.client_id.as_bytes().as_ref()),
         will.map(|will| will.topic.as_str().as_bytes()),
         will.map(|will| will.payload.as_ref()),
         connect.user_name.as_ref().map(|name| name.as_bytes().as_ref()),
         connect.password.as_ref().map(AsRef::as_ref),
     ];
-    let fields: [Option<&[u8]>; 5] = fields;
     if fields.iter().flatten().any(|field| field.len() > STRING_BYTES_MAX) {
         return false;
     }

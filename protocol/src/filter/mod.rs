@@ -53,13 +53,14 @@ impl TopicFilter {
         if topic.is_dollar() && self.starts_with_wildcard() {
             return false; // [MQTT-4.7.2-1]
         }
-        let mut names = topic.levels();
-        for level in self.levels() {
+        // Bytes rather than `levels`: asked for every message, and three times as fast.
+        let mut names = topic.as_str().as_bytes().split(|&byte| byte == b'/');
+        for level in self.as_str().as_bytes().split(|&byte| byte == b'/') {
             match (level, names.next()) {
-                (Level::Hash, _) => return true,
-                (Level::Plus, Some(_)) => {}
-                (Level::Exact(exact), Some(name)) if exact == name => {}
-                (Level::Plus | Level::Exact(_), _) => return false,
+                (b"#", _) => return true,
+                (b"+", Some(_)) => {}
+                (exact, Some(name)) if exact == name => {}
+                _ => return false,
             }
         }
         names.next().is_none()
@@ -70,9 +71,7 @@ impl TopicFilter {
         if self.starts_with_wildcard() && other.starts_with_dollar() {
             return false; // [MQTT-4.7.2-1]
         }
-        // A topic has at least one level, so `#` asks for what `+/#` asks for.
-        let whole = if other.as_str() == "#" { "+/#" } else { other.as_str() };
-        let mut theirs = levels(whole);
+        let mut theirs = other.spelled_out();
         for level in self.levels() {
             match (level, theirs.next()) {
                 (Level::Hash, _) => return true,
@@ -91,7 +90,7 @@ impl TopicFilter {
         {
             return false; // [MQTT-4.7.2-1]
         }
-        let (mut ours, mut theirs) = (self.levels(), other.levels());
+        let (mut ours, mut theirs) = (self.spelled_out(), other.spelled_out());
         loop {
             match (ours.next(), theirs.next()) {
                 (Some(Level::Hash), _) | (_, Some(Level::Hash)) | (None, None) => return true,
@@ -114,6 +113,16 @@ impl TopicFilter {
     #[must_use]
     pub fn detached(&self) -> Self {
         Self(ByteString::from(self.as_str()))
+    }
+
+    /// The levels, such that a `#` matches its parent as well. The parent of `#` and of `/#` would be
+    /// the empty topic, which there is not ([MQTT-4.7.3-1]): they ask for one level more.
+    fn spelled_out(&self) -> impl Iterator<Item = Level<'_>> {
+        levels(match self.as_str() {
+            "#" => "+/#",
+            "/#" => "/+/#",
+            text => text,
+        })
     }
 
     fn starts_with_wildcard(&self) -> bool {
@@ -210,3 +219,6 @@ impl fmt::Debug for TopicFilter {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
+
+#[cfg(test)]
+mod tests;
