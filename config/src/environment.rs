@@ -3,8 +3,8 @@
 //! `SEALMQ_` in front, levels parted by two underscores, all in capitals. A variable that begins so and
 //! sets no key is a problem, as an unknown key in the file is one.
 
-use crate::report::{Form, Report};
-use crate::unknown::nearest;
+use crate::report::{Form, Key, Report};
+use crate::unknown::{meant, nearest};
 
 /// What each variable of ours begins with, without the underscore.
 pub(crate) const PREFIX: &str = "SEALMQ";
@@ -16,7 +16,7 @@ pub(crate) fn variable(path: &str) -> String {
     format!("{PREFIX}_{}", path.replace('.', SEPARATOR).to_uppercase())
 }
 
-/// The variables that set a key; the others of ours are reported, and so is none that Kubernetes makes.
+/// The variables that set a key. Others of ours are reported; those that Kubernetes makes are passed over.
 pub(crate) fn overrides(
     env: impl Iterator<Item = (String, String)>,
     report: &mut Report,
@@ -25,12 +25,12 @@ pub(crate) fn overrides(
     ours.sort();
     ours.retain(|(name, _)| {
         let key = report.keys.iter().find(|key| key.variable().as_ref() == Some(name));
-        let path = key.map(|key| key.path.clone());
-        match path {
-            Some(path) => drop(report.variables.insert(path, name.clone())),
-            None => unknown(name, report),
-        }
-        report.variables.values().any(|known| known == name)
+        let Some(path) = key.map(|key| key.path.clone()) else {
+            unknown(name, report);
+            return false;
+        };
+        report.variables.insert(path, name.clone());
+        true
     });
     ours
 }
@@ -61,8 +61,10 @@ fn unknown(name: &str, report: &mut Report) {
         report.add_variable(name, "unknown variable", &format!("[[{root}]] can only stand in a file"));
         return;
     }
-    let variables: Vec<_> = report.keys.iter().filter_map(super::report::Key::variable).collect();
-    let advice = match nearest(&name.to_uppercase(), variables.iter().map(String::as_str)) {
+    let by_name = meant(&path.replace(SEPARATOR, "."), &report.keys).and_then(Key::variable);
+    let variables: Vec<_> = report.keys.iter().filter_map(Key::variable).collect();
+    let likest = || nearest(&name.to_uppercase(), variables.iter().map(String::as_str)).map(str::to_owned);
+    let advice = match by_name.or_else(likest) {
         Some(variable) => format!("did you mean {variable}?"),
         None => "allowed: SEALMQ_DATA_DIR, or SEALMQ_<TABLE>__<KEY> for a key of a table".to_owned(),
     };

@@ -225,7 +225,7 @@ impl<'r> Reader<'r> {
         let path = join(&self.path, name);
         self.report.know(&path, Form::Table, NONE, "");
         let table = self.table.remove(name);
-        let table = table.map(|value| self.table(value, &path)).unwrap_or_default();
+        let table = table.and_then(|value| self.table(value, &path)).unwrap_or_default();
         self.nested(table, path, read)
     }
 
@@ -238,7 +238,7 @@ impl<'r> Reader<'r> {
         let path = join(&self.path, name);
         self.report.know(&path, Form::Table, NONE, "");
         let table = match self.table.remove(name) {
-            Some(value) => self.table(value, &path),
+            Some(value) => self.table(value, &path)?,
             None if self.report.is_learning() => Table::new(),
             None => return None,
         };
@@ -261,7 +261,7 @@ impl<'r> Reader<'r> {
         });
         let each = items.into_iter().enumerate().filter_map(|(at, item)| {
             let path = format!("{path}[{at}]");
-            let table = self.table(item, &path);
+            let table = self.table(item, &path)?;
             self.nested(table, path, &read)
         });
         each.collect()
@@ -274,12 +274,12 @@ impl<'r> Reader<'r> {
         read
     }
 
-    fn table(&mut self, value: Value, path: &str) -> Table {
+    fn table(&mut self, value: Value, path: &str) -> Option<Table> {
         if let ValueKind::Table(table) = value.kind {
-            return table.into_iter().collect();
+            return Some(table.into_iter().collect());
         }
         self.report.wrong(path, &shown(&value), "a table");
-        Table::new()
+        None
     }
 }
 

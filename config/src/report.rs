@@ -57,6 +57,10 @@ impl Report {
         self.learning
     }
 
+    pub(crate) fn is_clean(&self) -> bool {
+        self.problems.is_empty()
+    }
+
     pub(crate) fn know(&mut self, path: &str, form: Form, default: &str, allowed: &str) {
         if !self.learning {
             return;
@@ -122,7 +126,7 @@ impl Report {
                 let line = file.line(path);
                 (line, if line == 0 { file.name.clone() } else { format!("{}:{line}", file.name) })
             }
-            None => (0, "without a file".to_owned()),
+            None => (0, "defaults".to_owned()),
         }
     }
 

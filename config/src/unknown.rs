@@ -8,22 +8,28 @@ const LIKENESS_MIN: f64 = 0.7;
 
 /// What to say about an unknown key: the one that was meant, or those that are allowed there.
 pub(crate) fn suggestion(path: &str, keys: &[Key]) -> String {
-    let path = without_indices(path);
-    let (table, name) = path.rsplit_once('.').unwrap_or(("", &path));
-    let here: Vec<_> = keys.iter().filter(|key| key.table() == table).collect();
-    let elsewhere: Vec<_> = keys.iter().filter(|key| key.name() == name).collect();
-    let meant = if let [one] = elsewhere.as_slice() {
-        Some(*one)
-    } else {
-        let near = nearest(name, here.iter().map(|key| key.name()));
-        let near = near.and_then(|near| here.iter().find(|key| key.name() == near).copied());
-        near.or_else(|| nearest_anywhere(name, keys))
-    };
-    if let Some(key) = meant {
+    if let Some(key) = meant(path, keys) {
         return format!("did you mean {}?", key.shown());
     }
-    let names: Vec<_> = here.iter().map(|key| key.name()).collect();
-    format!("allowed here: {}", names.join(", "))
+    let path = without_indices(path);
+    let table = path.rsplit_once('.').map_or("", |(table, _)| table);
+    let here: Vec<_> = keys.iter().filter(|key| key.table() == table).map(Key::name).collect();
+    format!("allowed here: {}", here.join(", "))
+}
+
+/// The key of the same name in another table, else the likest in the same table, else the likest anywhere.
+pub(crate) fn meant<'k>(path: &str, keys: &'k [Key]) -> Option<&'k Key> {
+    let path = without_indices(path);
+    let (table, name) = path.rsplit_once('.').unwrap_or(("", &path));
+    let here = || keys.iter().filter(|key| key.table() == table);
+    only(keys.iter().filter(|key| key.name() == name))
+        .or_else(|| {
+            nearest(name, here().map(Key::name)).and_then(|near| here().find(|key| key.name() == near))
+        })
+        .or_else(|| {
+            nearest(name, keys.iter().map(Key::name))
+                .and_then(|near| only(keys.iter().filter(|key| key.name() == near)))
+        })
 }
 
 /// The likest of `names`, if one is like enough.
@@ -33,11 +39,8 @@ pub(crate) fn nearest<'n>(name: &str, names: impl Iterator<Item = &'n str>) -> O
     best.filter(|(score, _)| *score >= LIKENESS_MIN).map(|(_, candidate)| candidate)
 }
 
-/// A key of that name in another table, if there is only one.
-fn nearest_anywhere<'k>(name: &str, keys: &'k [Key]) -> Option<&'k Key> {
-    let near = nearest(name, keys.iter().map(Key::name))?;
-    let mut named = keys.iter().filter(|key| key.name() == near);
-    named.next().filter(|_| named.next().is_none())
+fn only<T>(mut items: impl Iterator<Item = T>) -> Option<T> {
+    items.next().filter(|_| items.next().is_none())
 }
 
 /// 1 for the same letters, less for each that differs; `max_connections` is as good as `connections_max`.
