@@ -77,6 +77,11 @@ impl<'a> Reader<'a> {
         if self.head()? == (ARRAY, items) { Ok(()) } else { Err(Malformed) }
     }
 
+    /// Reads the head of an array of any length; it is believed only as far as items follow.
+    pub(crate) fn any_array(&mut self) -> Result<u64, Malformed> {
+        self.argument(ARRAY)
+    }
+
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
         let length = self.argument(BYTES)?;
         self.take(length)
@@ -331,5 +336,80 @@ pub(crate) const fn head_bytes(length: usize) -> usize {
         0x100..=0xffff => 3,
         0x1_0000..=0xffff_ffff => 5,
         _ => 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn skip(bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.skip()?;
+        reader.end()
+    }
+
+    #[test]
+    fn nesting_ends_at_eight() {
+        for (opening, closing) in
+            [(vec![0x81], vec![0x00]), (vec![0xc1], vec![0x00]), (vec![0xa1, 0x00], vec![0x00])]
+        {
+            let nested = |depth: usize| [opening.repeat(depth), closing.clone()].concat();
+            assert_eq!(skip(&nested(8)), Ok(()));
+            assert_eq!(skip(&nested(9)), Err(Malformed));
+            assert_eq!(skip(&nested(100_000)), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_not_strict_is_refused() {
+        let refused: [&[u8]; 12] = [
+            b"",
+            b"\x9f\xff",                             // an array of indefinite length
+            b"\xbf\xff",                             // a map of indefinite length
+            b"\x5f\x41\x00\xff",                     // a byte string of indefinite length
+            b"\xff",                                 // a break
+            b"\x1c",                                 // a reserved length
+            b"\xf8\x14",                             // a simple value in the wrong form
+            b"\x62\xc3\x28",                         // text that is not UTF-8
+            b"\xa2\x04\x00\x04\x00",                 // a label twice
+            b"\xa2\x04\x00\x18\x04\x00",             // a label twice, once in a longer form
+            b"\xa2\x81\x00\x00\x81\x00\x00",         // a label of another type twice
+            b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", // a length beyond all memory
+        ];
+        for bytes in refused {
+            assert_eq!(skip(bytes), Err(Malformed), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_label_twice_is_found_in_maps_of_any_size() {
+        for size in [2_i128, 8, 9, 10, 500] {
+            for twin in [0, (size - 1) / 2, size - 2] {
+                let mut writer = Writer::default();
+                writer.map(size as u64);
+                for label in 0..size {
+                    writer.int(if label == size - 1 { twin } else { label }).null();
+                }
+                assert_eq!(skip(&writer.finish()), Err(Malformed), "{twin} twice among {size}");
+            }
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = skip(&bytes);
+        }
+
+        #[test]
+        fn integers_come_back(number in -(1_i128 << 64)..(1_i128 << 64)) {
+            let mut writer = Writer::default();
+            writer.int(number);
+            let bytes = writer.finish();
+            prop_assert_eq!(Reader::new(&bytes).int_or_text(), Ok(Some(number)));
+        }
     }
 }
