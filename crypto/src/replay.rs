@@ -76,7 +76,8 @@ impl ReplayWindows {
         self.senders.write().unwrap_or_else(PoisonError::into_inner).remove(sender);
     }
 
-    /// Forgets the senders that are not enrolled any more.
+    /// Forgets the senders that are not enrolled any more. Whoever enrols one of them again with the same key
+    /// lets through once more what he stamped before, so a sender comes back with another key.
     pub fn forget_unknown(&self, keyring: &Keyring) {
         let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
         senders.retain(|id, _| keyring.sender(id).is_some());

@@ -208,9 +208,9 @@ fn of_two_who_race_with_the_same_envelope_one_wins() {
                 for _ in 0..4 {
                     scope.spawn(|| {
                         start.wait();
-                        let opened = opener.open(&replay, Policy::Stamped, TOPIC, &payload, NOW);
-                        won.fetch_add(usize::from(opened.is_ok()), Ordering::Relaxed);
-                        assert!(opened.is_ok() || opened == Err(OpenError::Replayed));
+                        let result = opener.open(&replay, Policy::Stamped, TOPIC, &payload, NOW);
+                        won.fetch_add(usize::from(result.is_ok()), Ordering::Relaxed);
+                        assert!(result.is_ok() || result == Err(OpenError::Replayed));
                     });
                 }
             });
@@ -250,8 +250,8 @@ fn windows_outlive_a_restart_and_a_keyring() {
     let (first, journaled, restored) =
         (ReplayWindows::new(10), ReplayWindows::new(10), ReplayWindows::new(10));
     for payload in &payloads {
-        let opened = opener.open(&first, Policy::Stamped, TOPIC, payload, NOW).unwrap();
-        journaled.retake(&opened.sender, opened.mark);
+        let Opened { sender, mark, .. } = opener.open(&first, Policy::Stamped, TOPIC, payload, NOW).unwrap();
+        journaled.retake(&sender, mark);
     }
     for id in first.sender_ids() {
         restored.restore(&id, first.snapshot(&id).unwrap());
