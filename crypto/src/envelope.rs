@@ -6,7 +6,7 @@
 //! nothing critical that we do not know, and the algorithm comes from the protected header alone.
 //! Labels that are unknown and not critical are passed over, as are unknown claims (RFC 8392 §3).
 
-use crate::cbor::{Label, Malformed, Reader, Writer, head_bytes};
+use crate::cbor::{Malformed, Reader, Writer, head_bytes};
 use crate::cipher::IV_BYTES;
 use crate::error::OpenError;
 
@@ -91,7 +91,7 @@ impl<'a> Envelope<'a> {
         reader.tag(TAG_STAMPED)?;
         reader.array(4)?;
         let protected = reader.bytes()?;
-        reader.map(|_, _| Err(Malformed))?;
+        reader.empty_map()?;
         let content = reader.bytes()?;
         let stamp = reader.bytes()?;
         reader.end()?;
@@ -104,20 +104,20 @@ impl<'a> StampHeader<'a> {
         let (mut algorithm, mut sender) = (None, None);
         let (mut issued_at, mut sequence) = (None, None);
         let mut reader = Reader::new(protected);
-        reader.map(|reader, label| {
+        reader.header(|reader, label| {
             match label {
-                Label::Int(ALGORITHM) => algorithm = Some(read_algorithm(reader)?),
-                Label::Int(KEY_ID) => sender = Some(reader.bytes()?),
-                Label::Int(CLAIMS) => reader.map(|reader, claim| {
+                Some(ALGORITHM) => algorithm = Some(read_algorithm(reader)?),
+                Some(KEY_ID) => sender = Some(reader.bytes()?),
+                Some(CLAIMS) => reader.header(|reader, claim| {
                     match claim {
-                        Label::Int(CLAIM_ISSUED_AT) => issued_at = Some(reader.uint()?),
-                        Label::Int(CLAIM_SEQUENCE) => sequence = Some(reader.uint()?),
-                        _ => skip_unknown(reader, claim)?,
+                        Some(CLAIM_ISSUED_AT) => issued_at = Some(reader.uint()?),
+                        Some(CLAIM_SEQUENCE) => sequence = Some(reader.uint()?),
+                        _ => reader.skip()?,
                     }
                     Ok(())
                 })?,
-                Label::Int(CRITICAL) => return Err(Malformed),
-                _ => skip_unknown(reader, label)?,
+                Some(CRITICAL) => return Err(Malformed),
+                _ => reader.skip()?,
             }
             Ok(())
         })?;
@@ -241,13 +241,13 @@ pub(crate) fn print_protected(algorithm: i128, key_id: Option<&[u8]>) -> Vec<u8>
 fn read_protected(protected: &[u8]) -> Result<(i128, Option<&[u8]>), Malformed> {
     let (mut algorithm, mut key_id) = (None, None);
     let mut reader = Reader::new(protected);
-    reader.map(|reader, label| {
+    reader.header(|reader, label| {
         match label {
-            Label::Int(ALGORITHM) => algorithm = Some(read_algorithm(reader)?),
-            Label::Int(KEY_ID) => key_id = Some(reader.bytes()?),
+            Some(ALGORITHM) => algorithm = Some(read_algorithm(reader)?),
+            Some(KEY_ID) => key_id = Some(reader.bytes()?),
             // An IV belongs into the unprotected header, and a label into one of the two.
-            Label::Int(CRITICAL | IV | PARTIAL_IV) => return Err(Malformed),
-            _ => skip_unknown(reader, label)?,
+            Some(CRITICAL | IV | PARTIAL_IV) => return Err(Malformed),
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -257,12 +257,12 @@ fn read_protected(protected: &[u8]) -> Result<(i128, Option<&[u8]>), Malformed> 
 
 fn read_iv<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; IV_BYTES], Malformed> {
     let mut iv = None;
-    reader.map(|reader, label| {
+    reader.header(|reader, label| {
         match label {
-            Label::Int(IV) => iv = Some(reader.bytes_exact()?),
+            Some(IV) => iv = Some(reader.bytes_exact()?),
             // What decides over key and cipher is only taken from the protected header.
-            Label::Int(ALGORITHM | CRITICAL | KEY_ID | PARTIAL_IV) => return Err(Malformed),
-            _ => skip_unknown(reader, label)?,
+            Some(ALGORITHM | CRITICAL | KEY_ID | PARTIAL_IV) => return Err(Malformed),
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -274,12 +274,12 @@ fn read_recipients<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Recipient<'
     reader.array(3)?;
     let protected = reader.bytes()?;
     let (mut key_id, mut ephemeral) = (None, None);
-    reader.map(|reader, label| {
+    reader.header(|reader, label| {
         match label {
-            Label::Int(KEY_ID) => key_id = Some(reader.bytes()?),
-            Label::Int(EPHEMERAL) => ephemeral = Some(read_ephemeral(reader)?),
-            Label::Int(ALGORITHM | CRITICAL) => return Err(Malformed),
-            _ => skip_unknown(reader, label)?,
+            Some(KEY_ID) => key_id = Some(reader.bytes()?),
+            Some(EPHEMERAL) => ephemeral = Some(read_ephemeral(reader)?),
+            Some(ALGORITHM | CRITICAL) => return Err(Malformed),
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -294,12 +294,12 @@ fn read_recipients<'a>(reader: &mut Reader<'a>) -> Result<(&'a [u8], Recipient<'
 
 fn read_ephemeral<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], Malformed> {
     let (mut key_type, mut curve, mut x) = (None, None, None);
-    reader.map(|reader, label| {
+    reader.header(|reader, label| {
         match label {
-            Label::Int(KEY_TYPE) => key_type = Some(reader.uint()?),
-            Label::Int(KEY_CURVE) => curve = Some(reader.uint()?),
-            Label::Int(KEY_X) => x = Some(reader.bytes_exact()?),
-            _ => skip_unknown(reader, label)?,
+            Some(KEY_TYPE) => key_type = Some(reader.uint()?),
+            Some(KEY_CURVE) => curve = Some(reader.uint()?),
+            Some(KEY_X) => x = Some(reader.bytes_exact()?),
+            _ => reader.skip()?,
         }
         Ok(())
     })?;
@@ -311,12 +311,4 @@ fn read_ephemeral<'a>(reader: &mut Reader<'a>) -> Result<&'a [u8; 32], Malformed
 
 fn read_algorithm(reader: &mut Reader<'_>) -> Result<i128, Malformed> {
     Ok(reader.int_or_text()?.unwrap_or(NAMED_BY_TEXT))
-}
-
-/// Passes over a value whose label is an integer or a text; no header has others (RFC 9052 §1.5).
-fn skip_unknown(reader: &mut Reader<'_>, label: Label<'_>) -> Result<(), Malformed> {
-    match label {
-        Label::Int(_) | Label::Text(_) => reader.skip(),
-        Label::Other(_) => Err(Malformed),
-    }
 }

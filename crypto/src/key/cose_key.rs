@@ -6,7 +6,7 @@
 use zeroize::Zeroizing;
 
 use super::{Curve, KeyParts, Material, octets};
-use crate::cbor::{Label, Malformed, Reader, Writer};
+use crate::cbor::{Malformed, Reader, Writer};
 use crate::cipher::ContentAlgorithm;
 use crate::envelope::{ECDH_ES_HKDF_256, ED25519, EDDSA};
 use crate::error::KeyError;
@@ -51,15 +51,15 @@ impl<'a> Fields<'a> {
     fn read(bytes: &'a [u8]) -> Result<Self, Malformed> {
         let mut fields = Self::default();
         let mut reader = Reader::new(bytes);
-        reader.map(|reader, label| {
+        reader.header(|reader, label| {
             match label {
-                Label::Int(KEY_TYPE) => fields.key_type = reader.int_or_text()?,
-                Label::Int(KEY_ID) => fields.id = Some(reader.bytes()?),
-                Label::Int(ALGORITHM) => fields.algorithm = Some(reader.int_or_text()?.unwrap_or_default()),
-                Label::Int(CURVE_OR_KEY) if reader.at_bytes() => fields.key = Some(reader.bytes()?),
-                Label::Int(CURVE_OR_KEY) => fields.curve = reader.int_or_text()?,
-                Label::Int(X) => fields.x = Some(reader.bytes()?),
-                Label::Int(D) => fields.d = Some(reader.bytes()?),
+                Some(KEY_TYPE) => fields.key_type = reader.int_or_text()?,
+                Some(KEY_ID) => fields.id = Some(reader.bytes()?),
+                Some(ALGORITHM) => fields.algorithm = Some(reader.int_or_text()?.unwrap_or_default()),
+                Some(CURVE_OR_KEY) if reader.at_bytes() => fields.key = Some(reader.bytes()?),
+                Some(CURVE_OR_KEY) => fields.curve = reader.int_or_text()?,
+                Some(X) => fields.x = Some(reader.bytes()?),
+                Some(D) => fields.d = Some(reader.bytes()?),
                 _ => reader.skip()?,
             }
             Ok(())
