@@ -56,6 +56,13 @@ impl SenderKey {
         &self.id
     }
 
+    /// The key under another id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
     /// The half to enrol.
     pub fn public(&self) -> SenderPublicKey {
         SenderPublicKey { id: self.id.clone(), key: self.key.verifying_key() }
