@@ -41,17 +41,12 @@ fn collide(one: &Listener, other: &Listener) -> bool {
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-/// Without anonymous clients somebody has to be able to show who they are.
+/// Without anonymous clients somebody has to have a password; a certificate is asked for beside it, not
+/// instead of it.
 fn nobody_may_connect(config: &Config, report: &mut Report) {
-    let shows_certificate =
-        |listener: &Listener| listener.tls.as_ref().is_some_and(|tls| tls.client_ca.is_some());
-    let auth = &config.auth;
-    if !auth.allow_anonymous
-        && auth.password_file.is_none()
-        && !config.listeners.iter().any(shows_certificate)
-    {
-        let found = "false, with neither auth.password_file nor a client_ca in any [listener.tls]";
-        report.wrong("auth.allow_anonymous", found, "false together with one of them, or true");
+    if !config.auth.allow_anonymous && config.auth.password_file.is_none() {
+        let found = "false without auth.password_file, so that nobody could connect";
+        report.wrong("auth.allow_anonymous", found, "true, or false with auth.password_file");
     }
 }
 

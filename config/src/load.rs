@@ -4,7 +4,7 @@ use crate::environment::{self, PREFIX, SEPARATOR};
 use crate::listener::Listener;
 use crate::reader::{Reader, Table};
 use crate::report::{Key, Report};
-use crate::source::Source;
+use crate::source::{Flaw, Source};
 use crate::{Config, ConfigError, check};
 use config::{Environment, File, FileFormat};
 use std::path::Path;
@@ -70,7 +70,8 @@ fn merged(overrides: Vec<(String, String)>, report: &mut Report) -> Option<Table
     match built.and_then(|built| built.cache.into_table()) {
         Ok(table) => Some(table.into_iter().collect()),
         Err(error) => {
-            report.add("", &error.to_string(), "");
+            let file = report.file.as_ref().map_or("environment", |file| &file.name).to_owned();
+            report.add_flaw(&file, &Flaw { found: error.to_string(), ..Flaw::default() });
             None
         }
     }

@@ -3,7 +3,7 @@
 //! Own code, and not `coset` over `ciborium`, because the refusals are the point. Those build a tree of owned
 //! values first (2.8 µs an envelope, a copy of every byte), accept indefinite lengths, and nest far deeper
 //! than 8. This reader borrows everything, allocates only for maps of more than eight labels, believes no
-//! length that the input cannot hold, and goes at most [`DEPTH_MAX`] deep.
+//! length that the input cannot hold, goes at most [`DEPTH_MAX`] deep and reads [`ENTRIES_MAX`] map entries.
 //!
 //! Always holds: whatever comes in, the reader ends with a value or [`Malformed`], never with a panic.
 //! Integers and lengths in a longer form than needed are accepted, since RFC 8949 calls them valid.
@@ -12,6 +12,9 @@ use std::collections::BTreeSet;
 
 /// How many arrays, maps and tags may lie within each other.
 pub(crate) const DEPTH_MAX: u8 = 8;
+
+/// How many entries all maps of one input may have together, since finding a label twice costs most of all.
+pub(crate) const ENTRIES_MAX: u16 = 256;
 
 /// How many labels of one map are compared without allocating.
 const FEW_LABELS: usize = 8;
@@ -50,11 +53,12 @@ enum Label<'a> {
 pub(crate) struct Reader<'a> {
     rest: &'a [u8],
     depth: u8,
+    entries_left: u16,
 }
 
 impl<'a> Reader<'a> {
     pub(crate) const fn new(bytes: &'a [u8]) -> Self {
-        Self { rest: bytes, depth: 0 }
+        Self { rest: bytes, depth: 0, entries_left: ENTRIES_MAX }
     }
 
     /// Refuses bytes after the last item.
@@ -75,6 +79,11 @@ impl<'a> Reader<'a> {
     /// Reads the head of an array of exactly this many items.
     pub(crate) fn array(&mut self, items: u64) -> Result<(), Malformed> {
         if self.head()? == (ARRAY, items) { Ok(()) } else { Err(Malformed) }
+    }
+
+    /// Reads the head of an array of any length; it is believed only as far as items follow.
+    pub(crate) fn any_array(&mut self) -> Result<u64, Malformed> {
+        self.argument(ARRAY)
     }
 
     pub(crate) fn bytes(&mut self) -> Result<&'a [u8], Malformed> {
@@ -103,6 +112,11 @@ impl<'a> Reader<'a> {
             Label::Text(_) => Ok(None),
             Label::Other(_) => Err(Malformed),
         }
+    }
+
+    /// Reads a map without entries.
+    pub(crate) fn empty_map(&mut self) -> Result<(), Malformed> {
+        if self.head()? == (MAP, 0) { Ok(()) } else { Err(Malformed) }
     }
 
     /// Reads a map of headers, whose labels are integers or texts (RFC 9052 §1.5) and all differ. `entry` is
@@ -144,6 +158,7 @@ impl<'a> Reader<'a> {
         self.nested(|reader| {
             let mut seen = Seen::default();
             for _ in 0..pairs {
+                reader.entries_left = reader.entries_left.checked_sub(1).ok_or(Malformed)?;
                 let label = reader.label()?;
                 seen.insert(label)?;
                 entry(reader, label)?;
@@ -224,7 +239,7 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// The labels of one map so far. Only a map of unusual size costs an allocation, and never more than n log n.
+/// The labels of one map so far. Only a map of unusual size costs an allocation.
 #[derive(Default)]
 struct Seen<'a> {
     few: [Option<Label<'a>>; FEW_LABELS],
@@ -331,5 +346,98 @@ pub(crate) const fn head_bytes(length: usize) -> usize {
         0x100..=0xffff => 3,
         0x1_0000..=0xffff_ffff => 5,
         _ => 9,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn skip(bytes: &[u8]) -> Result<(), Malformed> {
+        let mut reader = Reader::new(bytes);
+        reader.skip()?;
+        reader.end()
+    }
+
+    #[test]
+    fn nesting_ends_at_eight() {
+        for (opening, closing) in
+            [(vec![0x81], vec![0x00]), (vec![0xc1], vec![0x00]), (vec![0xa1, 0x00], vec![0x00])]
+        {
+            let nested = |depth: usize| [opening.repeat(depth), closing.clone()].concat();
+            assert_eq!(skip(&nested(8)), Ok(()));
+            assert_eq!(skip(&nested(9)), Err(Malformed));
+            assert_eq!(skip(&nested(100_000)), Err(Malformed));
+        }
+    }
+
+    #[test]
+    fn what_is_not_strict_is_refused() {
+        let refused: [&[u8]; 12] = [
+            b"",
+            b"\x9f\xff",                             // an array of indefinite length
+            b"\xbf\xff",                             // a map of indefinite length
+            b"\x5f\x41\x00\xff",                     // a byte string of indefinite length
+            b"\xff",                                 // a break
+            b"\x1c",                                 // a reserved length
+            b"\xf8\x14",                             // a simple value in the wrong form
+            b"\x62\xc3\x28",                         // text that is not UTF-8
+            b"\xa2\x04\x00\x04\x00",                 // a label twice
+            b"\xa2\x04\x00\x18\x04\x00",             // a label twice, once in a longer form
+            b"\xa2\x81\x00\x00\x81\x00\x00",         // a label of another type twice
+            b"\x9b\xff\xff\xff\xff\xff\xff\xff\xff", // a length beyond all memory
+        ];
+        for bytes in refused {
+            assert_eq!(skip(bytes), Err(Malformed), "{bytes:02x?}");
+        }
+    }
+
+    #[test]
+    fn a_label_twice_is_found_in_maps_of_any_size() {
+        for size in [2_u32, 8, 9, 10, 200] {
+            for twin in [0, (size - 1) / 2, size - 2] {
+                let mut writer = Writer::default();
+                writer.map(u64::from(size));
+                for label in 0..size {
+                    writer.int(i128::from(if label == size - 1 { twin } else { label })).null();
+                }
+                assert_eq!(skip(&writer.finish()), Err(Malformed), "{twin} twice among {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_entries_of_all_maps_are_bounded() {
+        let maps = |count: u64, size: u8| {
+            let mut writer = Writer::default();
+            writer.array(count);
+            for _ in 0..count {
+                writer.map(u64::from(size));
+                for label in 0..size {
+                    writer.uint(u64::from(label)).null();
+                }
+            }
+            writer.finish()
+        };
+        assert_eq!(skip(&maps(2, 128)), Ok(()));
+        assert_eq!(skip(&maps(257, 1)), Err(Malformed));
+        assert_eq!(skip(&maps(2, 129)), Err(Malformed));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_read_or_refused(bytes: Vec<u8>) {
+            let _ = skip(&bytes);
+        }
+
+        #[test]
+        fn integers_come_back(number in -(1_i128 << 64)..(1_i128 << 64)) {
+            let mut writer = Writer::default();
+            writer.int(number);
+            let bytes = writer.finish();
+            prop_assert_eq!(Reader::new(&bytes).int_or_text(), Ok(Some(number)));
+        }
     }
 }

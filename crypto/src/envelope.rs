@@ -91,7 +91,7 @@ impl<'a> Envelope<'a> {
         reader.tag(TAG_STAMPED)?;
         reader.array(4)?;
         let protected = reader.bytes()?;
-        reader.header(|_, _| Err(Malformed))?;
+        reader.empty_map()?;
         let content = reader.bytes()?;
         let stamp = reader.bytes()?;
         reader.end()?;

@@ -20,6 +20,7 @@ pub mod keyring;
 pub mod open;
 pub mod replay;
 pub mod seal;
+pub mod window;
 
 pub use cipher::ContentAlgorithm;
 pub use envelope::Envelope;
@@ -27,5 +28,6 @@ pub use error::{KeyError, KeyringError, OpenError, SealError};
 pub use key::{SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
 pub use keyring::{Keyring, Sender, TopicKeyEntry, Topics, Validity};
 pub use open::{Identified, Opened, Opener, Policy, Verified, payload_digest};
-pub use replay::{Mark, ReplayWindows, SenderWindow};
+pub use replay::{Mark, ReplayWindows};
 pub use seal::{ContentKey, Freshness, seal, seal_with_random};
+pub use window::{SenderWindow, WINDOW_NUMBERS};

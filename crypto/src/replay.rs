@@ -7,18 +7,14 @@
 //!
 //! Lock order: `senders`, then one sender's; both are held for a few lines, never across cryptography.
 
-use std::collections::{BTreeSet, HashMap};
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use bytes::Bytes;
 
 use crate::error::OpenError;
 use crate::keyring::Keyring;
-
-/// How many numbers a window spans, the highest taken included.
-pub const WINDOW_NUMBERS: u64 = 1_024;
-
-const WORDS: usize = 16;
+use crate::window::SenderWindow;
 
 /// What makes an envelope of a sender different from all others of his.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -80,7 +76,8 @@ impl ReplayWindows {
         self.senders.write().unwrap_or_else(PoisonError::into_inner).remove(sender);
     }
 
-    /// Forgets the senders that are not enrolled any more.
+    /// Forgets the senders that are not enrolled any more. Whoever enrols one of them again with the same key
+    /// lets through once more what he stamped before, so a sender comes back with another key.
     pub fn forget_unknown(&self, keyring: &Keyring) {
         let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
         senders.retain(|id, _| keyring.sender(id).is_some());
@@ -111,101 +108,4 @@ impl ReplayWindows {
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         run(&mut window)
     }
-}
-
-/// What is remembered of one sender.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SenderWindow {
-    /// The highest number taken; nothing before the first.
-    highest: Option<u64>,
-    /// One bit for each number of the window, at the number modulo the window's span.
-    taken: [u64; WORDS],
-    /// The timed stamps that would still pass, oldest first.
-    stamps: BTreeSet<(u64, [u8; 32])>,
-    /// Stamps of this second and before may have been forgotten, so none of them is taken any more.
-    forgotten_through: Option<u64>,
-}
-
-impl SenderWindow {
-    fn check(&mut self, mark: Mark, now: u64, skew_s: u64, stamps_max: usize) -> Result<(), OpenError> {
-        match mark {
-            Mark::Seq(number) => self.check_seq(number),
-            Mark::Timed { issued_at, stamp_hash } => {
-                self.forget_stale(now.saturating_sub(skew_s));
-                if self.stamps.contains(&(issued_at, stamp_hash)) {
-                    return Err(OpenError::Replayed);
-                }
-                let forgotten = self.forgotten_through.is_some_and(|last| issued_at <= last);
-                if forgotten || self.stamps.len() >= stamps_max {
-                    return Err(OpenError::NotFresh);
-                }
-                Ok(())
-            }
-        }
-    }
-
-    fn insert(&mut self, mark: Mark) {
-        match mark {
-            Mark::Seq(number) => self.insert_seq(number),
-            Mark::Timed { issued_at, stamp_hash } => {
-                self.stamps.insert((issued_at, stamp_hash));
-            }
-        }
-    }
-
-    fn check_seq(&self, number: u64) -> Result<(), OpenError> {
-        let Some(highest) = self.highest else { return Ok(()) };
-        if number > highest {
-            return Ok(());
-        }
-        let below = highest - number >= WINDOW_NUMBERS;
-        if below || self.bit(number) { Err(OpenError::Replayed) } else { Ok(()) }
-    }
-
-    fn insert_seq(&mut self, number: u64) {
-        match self.highest {
-            Some(highest) if number > highest => {
-                // The numbers skipped were those of a whole span before.
-                let skipped = (number - highest).min(WINDOW_NUMBERS);
-                for offset in 0..skipped {
-                    self.set_bit(number - offset, false);
-                }
-                self.highest = Some(number);
-            }
-            // A number below the window must not be written over one inside it.
-            Some(highest) if highest - number >= WINDOW_NUMBERS => return,
-            Some(_) => {}
-            None => self.highest = Some(number),
-        }
-        self.set_bit(number, true);
-    }
-
-    /// Makes room by forgetting the stamps that cannot pass any more, and remembers how far it went.
-    fn forget_stale(&mut self, oldest_allowed: u64) {
-        while let Some(&(issued_at, _)) = self.stamps.first() {
-            if issued_at >= oldest_allowed {
-                break;
-            }
-            self.stamps.pop_first();
-            self.forgotten_through = self.forgotten_through.max(Some(issued_at));
-        }
-    }
-
-    fn bit(&self, number: u64) -> bool {
-        let (word, bit) = position(number);
-        self.taken.get(word).is_some_and(|word| word & bit != 0)
-    }
-
-    fn set_bit(&mut self, number: u64, to: bool) {
-        let (word, bit) = position(number);
-        if let Some(word) = self.taken.get_mut(word) {
-            *word = if to { *word | bit } else { *word & !bit };
-        }
-    }
-}
-
-/// The word and the bit in it that stand for a number.
-const fn position(number: u64) -> (usize, u64) {
-    let place = number % WINDOW_NUMBERS;
-    ((place / 64) as usize, 1 << (place % 64))
 }

@@ -104,39 +104,39 @@ fn seal_content(
     topic: &str,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealError> {
-    let mut iv = [0; IV_BYTES];
-    random(&mut iv)?;
     match key {
         ContentKey::Public(key, algorithm) => {
-            let mut ephemeral = Zeroizing::new([0; 32]);
-            random(ephemeral.as_mut_slice())?;
-            seal_asymmetric(&iv, &ephemeral, sender, (key, algorithm), topic, plaintext)
+            seal_asymmetric(random, sender, (key, algorithm), topic, plaintext)
         }
         ContentKey::Topic(key) => match key.public(topic) {
-            Some(public) => seal_content(random, sender, (&public).into(), topic, plaintext),
-            None => seal_symmetric(&iv, sender, key, topic, plaintext),
+            Some(public) => {
+                seal_asymmetric(random, sender, (&public, ContentAlgorithm::A256Gcm), topic, plaintext)
+            }
+            None => seal_symmetric(random, sender, key, topic, plaintext),
         },
     }
 }
 
 fn seal_symmetric(
-    iv: &[u8; IV_BYTES],
+    random: &mut Random<'_>,
     sender: &[u8],
     key: &TopicKey,
     topic: &str,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealError> {
+    let mut iv = [0; IV_BYTES];
+    random(&mut iv)?;
     // Every kind of key without a public half has a cipher.
     let cipher = key.symmetric(topic).ok_or(SealError::WeakKey)?;
     let algorithm = cipher.cipher().algorithm().cose_number();
     let protected = print_protected(algorithm, Some(key.id()));
     let aad = aad::enc_structure(EncContext::Encrypt0, &protected, sender, topic);
-    let ciphertext = cipher.cipher().seal(iv, &aad, plaintext).ok_or(SealError::TooLong)?;
+    let ciphertext = cipher.cipher().seal(&iv, &aad, plaintext).ok_or(SealError::TooLong)?;
     let sealed = Sealed {
         protected: &protected,
         algorithm,
         key_id: key.id(),
-        iv,
+        iv: &iv,
         ciphertext: &ciphertext,
         recipient: None,
     };
@@ -144,26 +144,28 @@ fn seal_symmetric(
 }
 
 fn seal_asymmetric(
-    iv: &[u8; IV_BYTES],
-    ephemeral: &[u8; 32],
+    random: &mut Random<'_>,
     sender: &[u8],
     (key, algorithm): (&TopicPublicKey, ContentAlgorithm),
     topic: &str,
     plaintext: &[u8],
 ) -> Result<Vec<u8>, SealError> {
+    let (mut iv, mut ephemeral) = ([0; IV_BYTES], Zeroizing::new([0; 32]));
+    random(&mut iv)?;
+    random(ephemeral.as_mut_slice())?;
     let protected = print_protected(algorithm.cose_number(), None);
     let recipient_protected = print_protected(ECDH_ES_HKDF_256, None);
     let agreement = Agreement { algorithm, recipient_protected: &recipient_protected };
-    let (ephemeral, cipher) = key.agree(ephemeral, agreement).ok_or(SealError::WeakKey)?;
+    let (ephemeral, cipher) = key.agree(&ephemeral, agreement).ok_or(SealError::WeakKey)?;
     let aad = aad::enc_structure(EncContext::Encrypt, &protected, sender, topic);
-    let ciphertext = cipher.seal(iv, &aad, plaintext).ok_or(SealError::TooLong)?;
+    let ciphertext = cipher.seal(&iv, &aad, plaintext).ok_or(SealError::TooLong)?;
     let recipient =
         Recipient { protected: &recipient_protected, algorithm: ECDH_ES_HKDF_256, ephemeral: &ephemeral };
     let sealed = Sealed {
         protected: &protected,
         algorithm: algorithm.cose_number(),
         key_id: key.id(),
-        iv,
+        iv: &iv,
         ciphertext: &ciphertext,
         recipient: Some(recipient),
     };

@@ -63,9 +63,9 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
     errors.extend(keys::problems(config));
     notes.extend(keys::warnings(config));
     if is_development {
-        match development::find(&config.data_dir) {
-            Ok(Some(_)) => {}
-            Ok(None) => {
+        match development::are_there(&config.data_dir) {
+            Ok(true) => {}
+            Ok(false) => {
                 let folder = config.data_dir.join("tls");
                 notes.push(format!("{}: certificates will be made at the first start", folder.display()));
                 return end(errors, Findings { users, notes });

@@ -4,15 +4,20 @@
 //! can be copied and run as they stand.
 
 use super::layout::Layout;
-use crate::listener::development;
+use crate::listener::{Listening, development};
 use sealmq_config::Config;
 use sealmq_config::storage::Durability;
 use std::net::SocketAddr;
 use std::path::Path;
 
-/// The greeting; `addresses` are those of the configured listeners, in their order. Without a `source` the
-/// broker runs without a file, and its TLS listeners on certificates of its own.
-pub(crate) fn greeting(config: &Config, source: Option<&Path>, addresses: &[SocketAddr]) -> String {
+/// The greeting; `listening` are the configured listeners, in their order. Without a `source` the broker runs
+/// without a file, and its TLS listeners on certificates of its own.
+pub(crate) fn greeting(config: &Config, source: Option<&Path>, listening: &[Listening]) -> String {
+    let addresses: Vec<_> = listening.iter().map(|listening| listening.addr).collect();
+    text(config, source, &addresses)
+}
+
+fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr]) -> String {
     let mut layout = Layout::default();
     layout.line(&format!("sealmq {}, an MQTT broker that opens sealed payloads", env!("CARGO_PKG_VERSION")));
     layout.line("");
@@ -95,7 +100,7 @@ mod tests {
     #[test]
     fn without_a_file_everything_to_try_it_is_said() {
         let config = Config::embedded();
-        let text = greeting(&config, None, &addresses(&config));
+        let text = super::text(&config, None, &addresses(&config));
         for line in [
             "listening     127.0.0.1:1883   plaintext",
             "              127.0.0.1:8883   TLS",
@@ -110,7 +115,7 @@ mod tests {
     #[test]
     fn with_a_file_no_authority_is_made_up() {
         let config = Config::embedded();
-        let text = greeting(&config, Some(Path::new("sealmq.toml")), &addresses(&config));
+        let text = super::text(&config, Some(Path::new("sealmq.toml")), &addresses(&config));
         assert!(!text.contains("ca.pem"), "{text}");
         assert!(text.contains("configured    sealmq.toml\n"), "{text}");
     }
@@ -120,7 +125,7 @@ mod tests {
         let bind = "0.0.0.0:0".parse().unwrap();
         let mut config = Config { listeners: vec![Listener { bind, tls: None }], ..Config::default() };
         config.auth.allow_anonymous = false;
-        let text = greeting(&config, None, &["0.0.0.0:4711".parse().unwrap()]);
+        let text = super::text(&config, None, &["0.0.0.0:4711".parse().unwrap()]);
         assert!(text.contains("mosquitto_sub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
         assert!(text.contains("mosquitto_pub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
     }

@@ -21,38 +21,29 @@ const AUTHORITY_DAYS: u32 = 3_650;
 /// The longest that some systems accept of a server's certificate.
 const SERVER_DAYS: u32 = 825;
 
-/// The development certificates of a data folder.
-#[derive(Debug, Clone)]
-pub(crate) struct Development {
-    /// The authority's certificate, for clients.
-    pub(crate) ca: PathBuf,
-    /// Certificate and key, for the listener.
-    pub(crate) tls: Tls,
-    /// Whether they were made just now.
-    pub(crate) made: bool,
-}
-
 /// The authority's certificate of a data folder, whether it is there or not.
 pub(crate) fn ca_file(data_dir: &Path) -> PathBuf {
     data_dir.join("tls").join("ca.pem")
 }
 
-/// Finds the development certificates of a data folder, or makes them.
-pub(crate) fn ensure(data_dir: &Path) -> Result<Development, StartError> {
-    match find(data_dir)? {
-        Some(found) => Ok(found),
-        None => make(data_dir),
+/// Makes the development certificates of a data folder, if there are none.
+pub(crate) fn ensure(data_dir: &Path) -> Result<(), StartError> {
+    if are_there(data_dir)? {
+        return Ok(());
     }
+    make(data_dir)?;
+    tracing::info!(ca = %ca_file(data_dir).display(), "made certificates, for this machine alone");
+    Ok(())
 }
 
-/// The development certificates of a data folder; `None` if there are none. An error if some of the three
-/// files are missing, or if the server's certificate has expired.
-pub(crate) fn find(data_dir: &Path) -> Result<Option<Development>, StartError> {
+/// Whether a data folder has development certificates. An error if some of the three files are missing, or
+/// if the server's certificate has expired.
+pub(crate) fn are_there(data_dir: &Path) -> Result<bool, StartError> {
     let (ca, tls) = (ca_file(data_dir), Tls::development(data_dir));
     let files = [&ca, &tls.cert, &tls.key];
     let (there, missing): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| file.exists());
     if there.is_empty() {
-        return Ok(None);
+        return Ok(false);
     }
     if !missing.is_empty() {
         let why = format!(
@@ -72,11 +63,11 @@ pub(crate) fn find(data_dir: &Path) -> Result<Option<Development>, StartError> {
             );
             Err(StartError::file(&tls.cert, why))
         }
-        Some(OutsideValidity::NotYet(_)) | None => Ok(Some(Development { ca, tls, made: false })),
+        Some(OutsideValidity::NotYet(_)) | None => Ok(true),
     }
 }
 
-fn make(data_dir: &Path) -> Result<Development, StartError> {
+fn make(data_dir: &Path) -> Result<(), StartError> {
     let (ca, tls) = (ca_file(data_dir), Tls::development(data_dir));
     let folder = data_dir.join("tls");
     let pems = Pems::make(SystemTime::now())
@@ -84,8 +75,7 @@ fn make(data_dir: &Path) -> Result<Development, StartError> {
     files::create_folder(&folder)?;
     files::create(&tls.key, files::PRIVATE, pems.server_key.as_bytes())?;
     files::create(&tls.cert, files::PUBLIC, pems.server.as_bytes())?;
-    files::create(&ca, files::PUBLIC, pems.authority.as_bytes())?;
-    Ok(Development { ca, tls, made: true })
+    files::create(&ca, files::PUBLIC, pems.authority.as_bytes())
 }
 
 /// What goes into the three files.
@@ -157,34 +147,36 @@ mod tests {
     fn they_are_made_once_and_then_only_read() {
         let folder = tempfile::tempdir().unwrap();
         let data = folder.path().join("new/data");
-        assert!(find(&data).unwrap().is_none());
-        let first = ensure(&data).unwrap();
-        assert!(first.made);
-        let read = || [&first.ca, &first.tls.cert, &first.tls.key].map(|file| fs::read(file).unwrap());
+        assert!(!are_there(&data).unwrap());
+        ensure(&data).unwrap();
+        assert!(are_there(&data).unwrap());
+        let (ca, tls) = (ca_file(&data), Tls::development(&data));
+        let read = || [&ca, &tls.cert, &tls.key].map(|file| fs::read(file).unwrap());
         let before = read();
-        assert!(!ensure(&data).unwrap().made);
+        ensure(&data).unwrap();
         assert_eq!(read(), before);
         assert_eq!((mode(&data), mode(&data.join("tls"))), (0o700, 0o700));
-        assert_eq!((mode(&first.tls.key), mode(&first.ca)), (0o600, 0o644));
+        assert_eq!((mode(&tls.key), mode(&ca)), (0o600, 0o644));
         assert_eq!(fs::read_dir(data.join("tls")).unwrap().count(), 3, "the authority's key is not kept");
     }
 
     #[test]
     fn a_half_made_set_is_an_error_that_says_what_to_remove() {
         let folder = tempfile::tempdir().unwrap();
-        let made = ensure(folder.path()).unwrap();
-        fs::remove_file(&made.tls.key).unwrap();
+        ensure(folder.path()).unwrap();
+        let (ca, tls) = (ca_file(folder.path()), Tls::development(folder.path()));
+        fs::remove_file(&tls.key).unwrap();
         let error = ensure(folder.path()).unwrap_err().to_string();
-        let (key, ca, cert) = (made.tls.key.display(), made.ca.display(), made.tls.cert.display());
+        let (key, ca, cert) = (tls.key.display(), ca.display(), tls.cert.display());
         assert!(error.contains(&format!("{key} missing; remove {ca} and {cert} and start again")), "{error}");
     }
 
     #[test]
     fn an_expired_certificate_is_an_error_that_says_what_to_do() {
         let folder = tempfile::tempdir().unwrap();
-        let made = ensure(folder.path()).unwrap();
+        ensure(folder.path()).unwrap();
         let long_ago = Pems::make(SystemTime::now() - DAY * 830).unwrap();
-        fs::write(&made.tls.cert, long_ago.server).unwrap();
+        fs::write(Tls::development(folder.path()).cert, long_ago.server).unwrap();
         let error = ensure(folder.path()).unwrap_err().to_string();
         assert!(error.contains("the development certificate expired 6 days ago; remove"), "{error}");
     }

@@ -88,6 +88,10 @@ impl Listening {
             return;
         }
         let tls = broker.rules().tls(self.number).cloned();
+        if self.secure && tls.is_none() {
+            tracing::error!(%addr, listener = %self.addr, "closed: a TLS listener without certificate");
+            return;
+        }
         let broker = broker.clone();
         tokio::spawn(async move {
             let _counted = counted;

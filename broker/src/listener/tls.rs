@@ -174,7 +174,20 @@ mod tests {
     use super::*;
     use rcgen::{CertificateParams, KeyPair, date_time_ymd};
     use rustls::{ClientConfig, ClientConnection, ServerConnection, SupportedProtocolVersion};
+    use std::path::PathBuf;
     use std::time::Duration;
+
+    struct Made {
+        ca: PathBuf,
+        tls: Tls,
+    }
+
+    impl Made {
+        fn new(data_dir: &Path) -> Self {
+            development::ensure(data_dir).unwrap();
+            Self { ca: development::ca_file(data_dir), tls: Tls::development(data_dir) }
+        }
+    }
 
     /// A client and a server that talk until both are content or one is not.
     fn handshake(
@@ -229,7 +242,7 @@ mod tests {
     #[test]
     fn the_development_certificate_is_accepted_by_name_and_address() {
         let folder = tempfile::tempdir().unwrap();
-        let made = development::ensure(folder.path()).unwrap();
+        let made = Made::new(folder.path());
         let server = server_config(&made.tls).unwrap();
         for version in [&TLS12, &TLS13] {
             for name in ["localhost", "127.0.0.1", "::1"] {
@@ -244,7 +257,7 @@ mod tests {
     #[test]
     fn with_a_client_authority_nobody_gets_in_without_its_certificate() {
         let folder = tempfile::tempdir().unwrap();
-        let made = development::ensure(folder.path()).unwrap();
+        let made = Made::new(folder.path());
         let (authority_key, key) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
         let mut params = CertificateParams::default();
         params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
@@ -266,7 +279,7 @@ mod tests {
     #[test]
     fn errors_name_the_file_and_quote_nothing_of_it() {
         let folder = tempfile::tempdir().unwrap();
-        let made = development::ensure(folder.path()).unwrap();
+        let made = Made::new(folder.path());
         let other = folder.path().join("other");
         let key_of_other = KeyPair::generate().unwrap().serialize_pem();
         let with_cert = Tls { cert: other.clone(), ..made.tls.clone() };

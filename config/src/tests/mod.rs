@@ -4,6 +4,7 @@ mod defaults;
 mod docs;
 mod environment;
 mod problems;
+mod properties;
 mod values;
 
 use crate::{Config, ConfigError};

@@ -240,7 +240,7 @@ fn what_does_not_fit_together() {
         ),
         (
             "auth.allow_anonymous = false",
-            "sealmq.toml:3: auth.allow_anonymous: found false, with neither auth.password_file nor a client_ca in any [listener.tls]; allowed: false together with one of them, or true",
+            "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file, so that nobody could connect; allowed: true, or false with auth.password_file",
         ),
         (
             "mqtt.packet_bytes_max = \"48 MiB\"",

@@ -99,8 +99,12 @@ pub(super) fn print(parts: &KeyParts) -> Result<Zeroizing<String>, KeyError> {
             jwk.d = secret.as_ref().map(|secret| encode(secret.as_slice()));
         }
     }
-    // Only a writer that fails or a map key that is not text could make this go wrong.
-    serde_json::to_string(&jwk).map(Zeroizing::new).map_err(|_| KeyError::Malformed("kid"))
+    // Room for every field, so that no secret stays behind in a buffer that was outgrown.
+    let mut text = Zeroizing::new(Vec::with_capacity(256 + 6 * id.len()));
+    // Neither can fail: the writer is a buffer, and JSON is text.
+    serde_json::to_writer(&mut *text, &jwk).map_err(|_| KeyError::Malformed("kid"))?;
+    let text = String::from_utf8(std::mem::take(&mut *text)).map_err(|_| KeyError::Malformed("kid"))?;
+    Ok(Zeroizing::new(text))
 }
 
 fn encode(bytes: &[u8]) -> Cow<'static, str> {

@@ -1,6 +1,6 @@
 //! Keys: who may stamp, and what contents are sealed with.
 //!
-//! Raw bytes or a key file come in ([`jwk`] and [`cose_key`] read the two text forms into one [`KeyParts`]);
+//! Raw bytes or a key file come in (`jwk` and `cose_key` read the two forms into one `KeyParts`);
 //! typed keys go out, each for one algorithm. Always holds: a secret is wiped from memory when its key is
 //! dropped, `Debug` prints the key's id and nothing else, and an error names a field, never what was in it.
 

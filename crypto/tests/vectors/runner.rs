@@ -142,8 +142,8 @@ impl Vector {
             }
         }
         let got = match self.open(opener, &replay, &self.payload_hex)? {
-            Ok(opened) if self.passes_whole && hex(&opened.plaintext) == self.payload_hex => "whole".into(),
-            Ok(opened) => hex(&opened.plaintext),
+            Ok(whole) if self.passes_whole && hex(&whole.plaintext) == self.payload_hex => "whole".into(),
+            Ok(content) => hex(&content.plaintext),
             Err(error) => error.name().into(),
         };
         Ok(Outcome { name: self.name.clone(), expected, got })
@@ -214,5 +214,6 @@ fn array<const N: usize>(hex: &str) -> Result<[u8; N], String> {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    let digits = bytes.iter().flat_map(|byte| [byte >> 4, byte & 0xf]);
+    digits.filter_map(|digit| char::from_digit(u32::from(digit), 16)).collect()
 }
