@@ -6,7 +6,7 @@
 use super::{CommandError, say};
 use crate::error::StartError;
 use crate::files;
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use sealmq_crypto::{ContentAlgorithm, KeyError, SenderKey, TopicKey};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -37,11 +37,12 @@ enum KeyKind {
         out: PathBuf,
     },
     /// A key that seals the payloads of topics
+    #[command(group = ArgGroup::new("form").required(true).args(["symmetric", "asymmetric"]))]
     Topic {
         /// The key's id; envelopes name it
         id: String,
         /// One secret key, known to the senders and the broker
-        #[arg(long, required_unless_present = "asymmetric", conflicts_with = "asymmetric")]
+        #[arg(long)]
         symmetric: bool,
         /// An X25519 pair; senders get the public half, which cannot open
         #[arg(long)]

@@ -249,8 +249,7 @@ mod tests {
                 let client = handshake(Arc::clone(&server), client(&made.ca, version, None), name).unwrap();
                 assert_eq!(client.protocol_version(), Some(version.version), "{name}");
             }
-            let stranger = handshake(Arc::clone(&server), client(&made.ca, version, None), "example.org");
-            assert!(stranger.is_err());
+            assert!(handshake(Arc::clone(&server), client(&made.ca, version, None), "example.org").is_err());
         }
     }
 
@@ -281,7 +280,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let made = Made::new(folder.path());
         let other = folder.path().join("other");
-        let key_of_other = KeyPair::generate().unwrap().serialize_pem();
+        let stranger = KeyPair::generate().unwrap().serialize_pem();
         let with_cert = Tls { cert: other.clone(), ..made.tls.clone() };
         let with_key = Tls { key: other.clone(), ..made.tls.clone() };
         let with_ca = Tls { client_ca: Some(other.clone()), ..made.tls.clone() };
@@ -294,7 +293,7 @@ mod tests {
             (&with_cert, junk, "the certificate cannot be read"),
             (&with_key, "hello", "there is no private key in it, in PEM form"),
             (&with_key, encrypted, "the private key is encrypted; it has to be without a passphrase"),
-            (&with_key, &key_of_other, "the private key does not belong to the certificate in"),
+            (&with_key, &stranger, "the private key does not belong to the certificate in"),
             (&with_ca, junk, "it holds a certificate that cannot be read"),
         ] {
             fs::write(&other, text).unwrap();
@@ -315,7 +314,6 @@ mod tests {
         let at = |seconds| validity(&cert, UnixTime::since_unix_epoch(Duration::from_secs(seconds)));
         assert_eq!(at(1_577_836_799), Some(OutsideValidity::NotYet(1)));
         assert_eq!(at(1_577_836_800), None);
-        assert_eq!(at(1_609_459_200), None);
         assert_eq!(at(1_609_459_200 + 86_400 * 3), Some(OutsideValidity::Expired(86_400 * 3)));
         assert_eq!(OutsideValidity::Expired(86_400 * 3).to_string(), "expired 3 days ago");
         assert_eq!(OutsideValidity::Expired(7_200).to_string(), "expired 2 hours ago");
