@@ -14,7 +14,7 @@ use tracing_subscriber::EnvFilter;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Serves until a signal ends it.
-pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
+pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let config = options.load()?;
     start_logging(&config, std::io::stderr)?;
     // Descriptors bound connections long before anything else does.
@@ -26,14 +26,13 @@ pub fn serve(options: ServeOptions) -> anyhow::Result<()> {
         development::ensure(&config.data_dir)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(run(&options, &config))
+    runtime.context("cannot start the runtime")?.block_on(run(options, &config))
 }
 
 async fn run(options: &ServeOptions, config: &Config) -> anyhow::Result<()> {
     let catch = |kind| signal(kind).context("cannot catch signals");
     let mut hangup = catch(SignalKind::hangup())?;
-    let (mut terminate, mut interrupt) =
-        (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
+    let (mut terminate, mut interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
     let reload = async || {
         loop {
             hangup.recv().await;

@@ -190,7 +190,8 @@ impl Mailbox {
             }
             return Pushed::Dropped;
         }
-        if inner.queue.is_empty() || (count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max)
+        if inner.queue.is_empty()
+            || (count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max)
         {
             inner.put(delivery);
             return Pushed::Pressed;
@@ -344,8 +345,7 @@ impl Mailbox {
     pub(crate) fn poll_relieved(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
         let limits = &self.bounds.limits;
-        let within =
-            inner.queue.len() < limits.inbox_messages_max && inner.bytes <= limits.inbox_bytes_max;
+        let within = inner.queue.len() < limits.inbox_messages_max && inner.bytes <= limits.inbox_bytes_max;
         if within || !matches!(inner.receiver, Receiver::Connected { .. }) {
             return Poll::Ready(());
         }

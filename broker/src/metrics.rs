@@ -61,8 +61,9 @@ impl Metrics {
             Refusal::NotAuthorized | Refusal::ReservedTopic => self.refused_not_authorized.add(1),
             Refusal::Repeated => self.envelopes_repeated.add(1),
             Refusal::Envelope(error, _) => {
-                let found = self.refusals_by_error().find(|(e, _)| *e == error);
-                found.into_iter().for_each(|(_, counter)| counter.add(1));
+                if let Some((_, counter)) = self.refusals_by_error().find(|(e, _)| *e == error) {
+                    counter.add(1);
+                }
             }
         }
     }

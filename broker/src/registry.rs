@@ -106,7 +106,9 @@ impl Registry {
         loop {
             let busy = match self.try_claim(client_id, clean, ticket)? {
                 Attempt::Claimed(claimed, discarded) => {
-                    discarded.into_iter().for_each(|session| self.discard(&session));
+                    if let Some(session) = discarded {
+                        self.discard(&session);
+                    }
                     return Ok(claimed);
                 }
                 Attempt::Busy(mailbox) => mailbox,
@@ -115,9 +117,11 @@ impl Registry {
             let mut released = pin!(busy.released.notified());
             released.as_mut().enable();
             busy.tell(Command::TakenOver);
-            if self.owners.get(client_id).is_some_and(|owner| {
-                Arc::ptr_eq(&owner.mailbox, &busy) && owner.parked.is_none()
-            }) {
+            if self
+                .owners
+                .get(client_id)
+                .is_some_and(|owner| Arc::ptr_eq(&owner.mailbox, &busy) && owner.parked.is_none())
+            {
                 released.await;
             }
         }
@@ -159,11 +163,9 @@ impl Registry {
 
     /// A new session, with its mailbox.
     fn begin(&self, client_id: &ByteString, persistent: bool) -> Result<Claimed, ClaimError> {
-        if persistent {
-            if self.persistent.fetch_add(1, Ordering::Relaxed) >= self.limits.sessions_max {
-                self.persistent.fetch_sub(1, Ordering::Relaxed);
-                return Err(ClaimError::Full);
-            }
+        if persistent && self.persistent.fetch_add(1, Ordering::Relaxed) >= self.limits.sessions_max {
+            self.persistent.fetch_sub(1, Ordering::Relaxed);
+            return Err(ClaimError::Full);
         }
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         if persistent && self.store.keeps() {

@@ -89,7 +89,10 @@ impl Retained {
         let inner = self.inner.read();
         if !filter.has_wildcards() {
             let exact = inner.topics.get(filter.as_str()).filter(|(order, _)| *order <= until);
-            return Page { messages: exact.map(|(_, message)| message.clone()).into_iter().collect(), next: None };
+            return Page {
+                messages: exact.map(|(_, message)| message.clone()).into_iter().collect(),
+                next: None,
+            };
         }
         let prefix = filter.literal_prefix();
         let from = match after {

@@ -107,8 +107,7 @@ impl Broker {
         let metrics = Arc::new(Metrics::default());
         let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
-        let bounds =
-            Arc::new(Bounds::new(limits.clone(), config.storage.queued_bytes_max, metrics.clone()));
+        let bounds = Arc::new(Bounds::new(limits.clone(), config.storage.queued_bytes_max, metrics.clone()));
         let expiry = config.mqtt.session_expiry_s.map(Duration::from_secs);
         Self {
             codec_limits: codec::Limits {
@@ -229,7 +228,7 @@ pub(crate) async fn run(
     listening: impl FnOnce(&[Listening]),
 ) -> Result<(), StartError> {
     let broker = Arc::new(Broker::new(config, Rulebook::load(config, &config.listeners)?));
-    let listeners = listener::bind_all(config).await?;
+    let listeners = listener::bind_all(config)?;
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -237,7 +236,8 @@ pub(crate) async fn run(
     }
     let reaper = broker.clone();
     tasks.spawn(async move { reaper.registry.expire_sessions().await });
-    tasks.spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
+    tasks
+        .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
 
     let mut stop = std::pin::pin!(stop);
     loop {

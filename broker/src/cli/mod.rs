@@ -92,15 +92,15 @@ enum CommandError {
 }
 
 /// Does what the command line asks for; `serve` is called to serve.
-pub fn run(serve: impl FnOnce(ServeOptions) -> anyhow::Result<()>) -> ExitCode {
+pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode {
     let Arguments { serve: options, command } = Arguments::parse();
     if command.as_ref().is_some_and(|command| !options.fits(command)) {
         let words = "--config, --listen and --data-dir before a command are for 'serve' and 'check'";
         Arguments::command().error(ErrorKind::ArgumentConflict, words).exit();
     }
     let done = match command {
-        None => return serve::run(options, serve),
-        Some(Command::Serve(own)) => return serve::run(own.or(options), serve),
+        None => return serve::run(&options, serve),
+        Some(Command::Serve(own)) => return serve::run(&own.or(options), serve),
         Some(Command::Check(arguments)) => check::run(&arguments, options),
         Some(Command::Keys(arguments)) => keys::run(&arguments),
         Some(Command::Seal(arguments)) => seal::run(&arguments),

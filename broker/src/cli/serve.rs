@@ -67,7 +67,10 @@ impl ServeOptions {
 }
 
 /// Serves, and says why it ended if it had to.
-pub(super) fn run(options: ServeOptions, serve: impl FnOnce(ServeOptions) -> anyhow::Result<()>) -> ExitCode {
+pub(super) fn run(
+    options: &ServeOptions,
+    serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>,
+) -> ExitCode {
     match serve(options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

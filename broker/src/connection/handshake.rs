@@ -8,13 +8,14 @@ use crate::mailbox::Command;
 use crate::registry::{ClaimError, Claimed};
 use crate::router::Turn;
 use crate::server::Broker;
-use crate::session::connect::{self, Refused};
 use crate::session::Ending;
+use crate::session::connect::{self, Refused};
 use sealmq_protocol::packet::{ConnAck, Connect, Version};
 use sealmq_protocol::{ConnectReturnCode, Packet, ProtocolError, codec};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -228,11 +229,10 @@ fn encode_connack<S>(code: ConnectReturnCode, session_present: bool, io: &mut Io
 /// For the client ids that the server makes. Unguessable where the system has randomness; without,
 /// unique in this process at least.
 fn random_u128() -> u128 {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     let mut bytes = [0; 16];
     if getrandom::fill(&mut bytes).is_ok() {
         return u128::from_ne_bytes(bytes);
     }
-    static MADE: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
-    u128::from(MADE.fetch_add(1, std::sync::atomic::Ordering::Relaxed))
+    u128::from(MADE.fetch_add(1, Ordering::Relaxed))
 }
-

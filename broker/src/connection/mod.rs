@@ -198,7 +198,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 self.turn.received += 1;
                 let receipt = Receipt::of(&publish);
                 let outcome = self.route(publish, now);
-                self.session.handle_outcome(receipt, outcome);
+                self.session.handle_outcome(receipt, &outcome);
             }
             Action::Report(refusal) => self.report(refusal),
             Action::Permit(subscribe) => self.permit(subscribe),
@@ -228,8 +228,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Through ingress (step 4) and router (step 5).
     fn route(&mut self, publish: Publish, now: Now) -> Outcome {
         let (qos, packet_id) = (publish.qos, publish.packet_id);
-        let admitted =
-            self.rules.ingress.admit(publish, &self.permissions, &self.broker.replay, now.unix_s);
+        let admitted = self.rules.ingress.admit(publish, &self.permissions, &self.broker.replay, now.unix_s);
         match admitted {
             Ok(admitted) => {
                 if let (Qos::ExactlyOnce, Some(packet_id)) = (qos, packet_id)

@@ -35,15 +35,14 @@ pub(crate) struct Listening {
 }
 
 /// Binds every listener of the configuration, or none.
-pub(crate) async fn bind_all(config: &Config) -> Result<Vec<Listening>, StartError> {
+pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listening>, StartError> {
     config
         .listeners
         .iter()
         .enumerate()
         .map(|(number, listener)| {
             let bound = bind(listener.bind).and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (addr, socket) =
-                bound.map_err(|source| StartError::Bind { addr: listener.bind, source })?;
+            let (addr, socket) = bound.map_err(|source| StartError::Bind { addr: listener.bind, source })?;
             Ok(Listening { socket, number, addr, secure: listener.tls.is_some() })
         })
         .collect()
@@ -102,7 +101,9 @@ impl Listening {
                     match tokio::time::timeout_at(deadline.into(), acceptor.accept(stream)).await {
                         Ok(Ok(stream)) => connection::serve(broker, stream, peer, deadline).await,
                         Ok(Err(error)) => tracing::info!(%addr, "TLS handshake failed: {error}"),
-                        Err(_) => tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s"),
+                        Err(_) => {
+                            tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s");
+                        }
                     }
                 }
             }

@@ -91,8 +91,8 @@ impl Session {
     }
 
     /// What became of the message that [`Action::Route`] gave out.
-    pub(crate) fn handle_outcome(&mut self, receipt: Receipt, outcome: Outcome) {
-        match outcome {
+    pub(crate) fn handle_outcome(&mut self, receipt: Receipt, outcome: &Outcome) {
+        match *outcome {
             Outcome::Routed(position, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
@@ -102,7 +102,10 @@ impl Session {
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
                     && refusal.is_replay()
-                    && receipt.packet_id.zip(fingerprint).is_some_and(|(id, f)| self.inbound.was_taken(id, f));
+                    && receipt
+                        .packet_id
+                        .zip(fingerprint)
+                        .is_some_and(|(id, f)| self.inbound.was_taken(id, f));
                 let refusal = if repeated { Refusal::Repeated } else { refusal };
                 let disconnects = refusal.disconnects();
                 self.actions.push_back(Action::Report(refusal));

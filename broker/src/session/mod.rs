@@ -156,8 +156,7 @@ impl Session {
     /// ([MQTT-4.4.0-1]); `secure` says whether confidential messages may be.
     pub(crate) fn attach(&mut self, keep_alive_s: u16, will: Option<Will>, secure: bool, now: Instant) {
         // One and a half times the keep alive ([MQTT-3.1.2-24]); zero turns it off.
-        let keep_alive =
-            (keep_alive_s > 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1_500));
+        let keep_alive = (keep_alive_s > 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1_500));
         self.link = Link { will, keep_alive, heard: Some(now) };
         self.actions.clear();
         self.outbound.attach(secure);

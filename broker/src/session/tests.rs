@@ -39,15 +39,12 @@ fn deliver(session: &mut Session, qos: Qos, payloads: &[&'static str]) {
 
 /// Feeds a packet; each routed message is said to be held. Gives all answers in a readable form.
 fn feed(session: &mut Session, packet: Packet) -> Vec<String> {
-    let receipt = match &packet {
-        Packet::Publish(publish) => Some(Receipt::of(publish)),
-        _ => None,
-    };
+    let receipt = if let Packet::Publish(publish) = &packet { Some(Receipt::of(publish)) } else { None };
     session.handle_packet(packet, Instant::now());
     let mut said = vec![];
     while let Some(action) = session.poll_action() {
         if let (Action::Route(_), Some(receipt)) = (&action, receipt) {
-            session.handle_outcome(receipt, Outcome::Routed(Position::START, None));
+            session.handle_outcome(receipt, &Outcome::Routed(Position::START, None));
         }
         said.push(show(&action));
     }
@@ -68,7 +65,11 @@ fn show(action: &Action) -> String {
         }
         Action::Route(_) => "route".into(),
         Action::Close(ending) => format!("close {ending:?}"),
-        other => format!("{other:?}"),
+        Action::Report(_)
+        | Action::Permit(_)
+        | Action::Subscribe(..)
+        | Action::Unsubscribe(_)
+        | Action::ReadRetained { .. } => format!("{action:?}"),
     }
 }
 
@@ -90,7 +91,7 @@ fn qos1_is_acknowledged_after_routing_and_never_before() {
 fn the_acknowledgement_carries_the_position_it_waits_for() {
     let mut session = session();
     let Packet::Publish(sent) = publish(Qos::AtLeastOnce, Some(7), false) else { unreachable!() };
-    session.handle_outcome(Receipt::of(&sent), Outcome::Routed(Position(42), None));
+    session.handle_outcome(Receipt::of(&sent), &Outcome::Routed(Position(42), None));
     assert!(matches!(session.poll_action(), Some(Action::Acknowledge(Packet::PubAck(_), Position(42)))));
 }
 

@@ -25,6 +25,7 @@ impl Position {
 
 /// One change of what must outlive a connection, named for what has happened.
 #[derive(Debug, Clone)]
+#[expect(dead_code, reason = "memory keeps nothing, so nobody reads yet what is to be kept")]
 pub(crate) enum Change {
     /// A persistent session begins.
     SessionBegun {

@@ -34,7 +34,7 @@ pub fn decode(buffer: &mut Bytes, limits: &Limits) -> Result<Option<Packet>, Pro
     take(buffer, limits, decode::from_client)
 }
 
-/// The same as [`decode`] for what a server sends: for clients and for tests.
+/// The same as [`decode()`] for what a server sends: for clients and for tests.
 pub fn decode_from_server(buffer: &mut Bytes, limits: &Limits) -> Result<Option<Packet>, ProtocolError> {
     take(buffer, limits, decode::from_server)
 }
