@@ -3,7 +3,7 @@
 //! SIGTERM and SIGINT drain (a second one ends at once), SIGHUP reloads. What the broker does in
 //! answer is in `server.rs`.
 
-use crate::cli::{ServeOptions, greeting};
+use crate::cli::{ServeOptions, greeting, keys};
 use crate::listener::development;
 use crate::{files, server};
 use anyhow::Context;
@@ -24,6 +24,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     files::create_folder(&config.data_dir)?;
     if options.is_development() {
         development::ensure(&config.data_dir)?;
+        keys::ensure_development(&config)?;
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(run(options, &config))

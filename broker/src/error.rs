@@ -39,12 +39,12 @@ pub(crate) enum StartError {
         why: &'static str,
     },
     /// A listener's address cannot be taken.
-    #[error("cannot listen on {addr}: {}", plain(source))]
+    #[error("cannot listen on {addr}: {}", plain(why))]
     Bind {
         /// The address.
         addr: SocketAddr,
         /// What the system answered.
-        source: io::Error,
+        why: io::Error,
     },
     /// Something is wrong with what a key of the configuration names.
     #[error("{key}: {why}")]
@@ -102,10 +102,8 @@ mod tests {
         assert_eq!(StartError::line(file, 3, "no ':'").to_string(), "a/b:3: no ':'");
         let told = StartError::file(file, "empty").at("listener[0].tls.cert");
         assert_eq!(told.to_string(), "listener[0].tls.cert: a/b: empty");
-        let taken = StartError::Bind {
-            addr: "[::1]:1883".parse().unwrap(),
-            source: io::Error::from_raw_os_error(98),
-        };
+        let taken =
+            StartError::Bind { addr: "[::1]:1883".parse().unwrap(), why: io::Error::from_raw_os_error(98) };
         assert_eq!(taken.to_string(), "cannot listen on [::1]:1883: address already in use");
         let system = StartError::io(file, "read it", io::Error::from_raw_os_error(21));
         assert_eq!(system.to_string(), "a/b: cannot read it: is a directory");

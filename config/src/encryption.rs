@@ -2,7 +2,10 @@
 
 use crate::reader::{Reader, defaults};
 use sealmq_protocol::TopicFilter;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+
+/// The sealed topics of a broker without configuration file.
+const DEVELOPMENT_TOPICS: &str = "sealed/#";
 
 /// An enrolled sender.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,6 +23,14 @@ pub struct Sender {
 }
 
 impl Sender {
+    /// The one of a broker without configuration file: `device-1`, whose key stands in `keys/` in the
+    /// data folder.
+    pub fn development(data_dir: &Path) -> Self {
+        let key = data_dir.join("keys").join("device-1.pub.jwk");
+        let topics = development_topics();
+        Self { id: "device-1".to_owned(), key, topics, not_before: None, not_after: None }
+    }
+
     pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
         let id = entry.id("id");
         let key = entry.path_required("key");
@@ -45,6 +56,13 @@ pub struct TopicKey {
 }
 
 impl TopicKey {
+    /// The one of a broker without configuration file: `sealed-1`, in `keys/` in the data folder.
+    pub fn development(data_dir: &Path) -> Self {
+        let key = data_dir.join("keys").join("sealed-1.jwk");
+        let topics = development_topics();
+        Self { id: "sealed-1".to_owned(), key, topics, not_before: None, not_after: None }
+    }
+
     pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
         let id = entry.id("id");
         let key = entry.path_required("key");
@@ -66,12 +84,21 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The one of a broker without configuration file: `sealed/#` is sealed.
+    pub fn development() -> Self {
+        Self { topics: development_topics(), payload: Payload::Sealed, on_refusal: OnRefusal::Drop }
+    }
+
     pub(crate) fn read(policy: &mut Reader<'_>) -> Option<Self> {
         let topics = policy.filters("topics");
         let payload = policy.choice("payload", &Payload::NAMES, None);
         let on_refusal = policy.choice("on_refusal", &OnRefusal::NAMES, Some(OnRefusal::Drop));
         Some(Self { topics: topics?, payload: payload?, on_refusal: on_refusal? })
     }
+}
+
+fn development_topics() -> Vec<TopicFilter> {
+    DEVELOPMENT_TOPICS.parse().into_iter().collect()
 }
 
 /// What a payload must be, and what a subscriber gets.

@@ -64,12 +64,22 @@ pub struct Config {
 }
 
 impl Config {
-    /// The configuration of a broker started without file and environment: every default, and the two
-    /// listeners of [`Listener::development`](listener::Listener::development).
+    /// The configuration of a broker started without file and environment: every default, and what
+    /// [`Config::set_development`] adds.
     pub fn embedded() -> Self {
         let mut config = Self::default();
-        config.listeners = listener::Listener::development(&config.data_dir).into();
+        config.set_development();
         config
+    }
+
+    /// Listeners, keys and a policy to try everything with, all in the data folder: the two of
+    /// [`Listener::development`](listener::Listener::development), and one sender and one topic key for
+    /// the sealed topics `sealed/#`.
+    pub fn set_development(&mut self) {
+        self.listeners = listener::Listener::development(&self.data_dir).into();
+        self.senders = vec![encryption::Sender::development(&self.data_dir)];
+        self.topic_keys = vec![encryption::TopicKey::development(&self.data_dir)];
+        self.policies = vec![encryption::Policy::development()];
     }
 
     fn read(root: &mut Reader<'_>) -> Self {

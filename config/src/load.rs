@@ -1,7 +1,6 @@
 //! Lays the environment over the file, by the `config` crate, and reads the result.
 
 use crate::environment::{self, PREFIX, SEPARATOR};
-use crate::listener::Listener;
 use crate::reader::{Reader, Table};
 use crate::report::{Key, Report};
 use crate::source::{Flaw, Source};
@@ -39,7 +38,7 @@ impl Config {
         let mut config = Self::read(&mut root);
         root.finish();
         if path.is_none() {
-            config.listeners = Listener::development(&config.data_dir).into();
+            config.set_development();
         }
         if report.is_clean() {
             check::check(&config, &mut report);

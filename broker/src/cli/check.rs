@@ -60,14 +60,17 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
             None
         }
     };
-    errors.extend(keys::problems(config));
-    notes.extend(keys::warnings(config));
+    let keys_to_come = is_development && !config.data_dir.join("keys").exists();
+    if !keys_to_come {
+        errors.extend(keys::problems(config));
+        notes.extend(keys::warnings(config));
+    }
     if is_development {
         match development::are_there(&config.data_dir) {
             Ok(true) => {}
             Ok(false) => {
-                let folder = config.data_dir.join("tls");
-                notes.push(format!("{}: certificates will be made at the first start", folder.display()));
+                let folder = config.data_dir.display();
+                notes.push(format!("{folder}: certificates and keys will be made at the first start"));
                 return end(errors, Findings { users, notes });
             }
             Err(error) => errors.push(error),

@@ -8,16 +8,18 @@ use crate::listener::{Listening, development};
 use sealmq_config::Config;
 use sealmq_config::storage::Durability;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The greeting; `listening` are the configured listeners, in their order. Without a `source` the broker runs
 /// without a file, and its TLS listeners on certificates of its own.
 pub(crate) fn greeting(config: &Config, source: Option<&Path>, listening: &[Listening]) -> String {
     let addresses: Vec<_> = listening.iter().map(|listening| listening.addr).collect();
-    text(config, source, &addresses)
+    // As it was called, so that the commands below find it too.
+    let program = std::env::args_os().next().map_or_else(|| PathBuf::from("sealmq"), PathBuf::from);
+    text(config, source, &addresses, &program)
 }
 
-fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr]) -> String {
+fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], program: &Path) -> String {
     let mut layout = Layout::default();
     layout.line(&format!("sealmq {}, an MQTT broker that opens sealed payloads", env!("CARGO_PKG_VERSION")));
     layout.line("");
@@ -53,10 +55,22 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr]) -> Str
         layout.line("");
         layout.line("Try it, each in a terminal of its own:");
         layout.line(&format!("  mosquitto_sub {subscribe}{user} -t '#' -v"));
-        layout.line(&format!("  mosquitto_pub {publish}{user} -t hello -m world"));
+        match config.senders.first().zip(config.topic_keys.first()).filter(|_| ca.is_some()) {
+            Some((sender, topic_key)) => {
+                let secret = sender.key.with_file_name(format!("{}.jwk", sender.id));
+                layout.line(&format!("  echo 21.5 | {} seal --topic sealed/temp \\", quoted(program)));
+                layout.line(&format!(
+                    "      --sender-key {} --topic-key {} \\",
+                    quoted(&secret),
+                    quoted(&topic_key.key)
+                ));
+                layout.line(&format!("      | mosquitto_pub {publish}{user} -t sealed/temp -s"));
+            }
+            None => layout.line(&format!("  mosquitto_pub {publish}{user} -t hello -m world")),
+        }
     }
     layout.line("");
-    layout.line("Sealed payloads: 'sealmq keys --help' and docs/encryption.md. Ctrl-C ends the broker.");
+    layout.line("What was sealed reaches TLS subscribers only; docs/encryption.md says more. Ctrl-C ends.");
     layout.finish()
 }
 
@@ -100,22 +114,25 @@ mod tests {
     #[test]
     fn without_a_file_everything_to_try_it_is_said() {
         let config = Config::embedded();
-        let text = super::text(&config, None, &addresses(&config));
+        let text = super::text(&config, None, &addresses(&config), Path::new("sealmq"));
         for line in [
             "listening     127.0.0.1:1883   plaintext",
             "              127.0.0.1:8883   TLS",
             "  mosquitto_sub --cafile sealmq-data/tls/ca.pem -h localhost -p 8883 -t '#' -v",
-            "  mosquitto_pub -h localhost -p 1883 -t hello -m world",
+            "  echo 21.5 | sealmq seal --topic sealed/temp \\",
+            "      --sender-key sealmq-data/keys/device-1.jwk --topic-key sealmq-data/keys/sealed-1.jwk \\",
+            "      | mosquitto_pub -h localhost -p 1883 -t sealed/temp -s",
         ] {
             assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");
         }
-        assert!(text.lines().count() <= 16 && text.lines().all(|line| line.chars().count() <= 100), "{text}");
+        assert!(text.lines().count() <= 20 && text.lines().all(|line| line.chars().count() <= 100), "{text}");
     }
 
     #[test]
     fn with_a_file_no_authority_is_made_up() {
         let config = Config::embedded();
-        let text = super::text(&config, Some(Path::new("sealmq.toml")), &addresses(&config));
+        let text =
+            super::text(&config, Some(Path::new("sealmq.toml")), &addresses(&config), Path::new("sealmq"));
         assert!(!text.contains("ca.pem"), "{text}");
         assert!(text.contains("configured    sealmq.toml\n"), "{text}");
     }
@@ -125,7 +142,7 @@ mod tests {
         let bind = "0.0.0.0:0".parse().unwrap();
         let mut config = Config { listeners: vec![Listener { bind, tls: None }], ..Config::default() };
         config.auth.allow_anonymous = false;
-        let text = super::text(&config, None, &["0.0.0.0:4711".parse().unwrap()]);
+        let text = super::text(&config, None, &["0.0.0.0:4711".parse().unwrap()], Path::new("sealmq"));
         assert!(text.contains("mosquitto_sub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
         assert!(text.contains("mosquitto_pub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");
     }

@@ -7,6 +7,7 @@ use super::{CommandError, say};
 use crate::error::StartError;
 use crate::files;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use sealmq_config::Config;
 use sealmq_crypto::{ContentAlgorithm, KeyError, SenderKey, TopicKey};
 use std::path::{Path, PathBuf};
 use zeroize::Zeroizing;
@@ -119,6 +120,27 @@ fn make_asymmetric(id: &str, folder: &Path) -> Result<String, CommandError> {
     Ok(text)
 }
 
+/// Makes the keys with which a broker without configuration file can be tried, unless they are there.
+pub(crate) fn ensure_development(config: &Config) -> Result<(), StartError> {
+    for sender in &config.senders {
+        let files = KeyFiles::beside(&sender.id, &sender.key);
+        if !files.public.exists() {
+            let key = SenderKey::generate(sender.id.as_str()).map_err(|error| files.failed(&error))?;
+            let secret = key.to_jwk().map_err(|error| files.failed(&error))?;
+            files.write(&secret, Some(&key.public().to_jwk().map_err(|error| files.failed(&error))?))?;
+        }
+    }
+    for topic_key in &config.topic_keys {
+        let files = KeyFiles::beside(&topic_key.id, &topic_key.key);
+        if !files.secret.exists() {
+            let key = TopicKey::generate(topic_key.id.as_str(), ContentAlgorithm::A256Gcm);
+            let secret = key.and_then(|key| key.to_jwk()).map_err(|error| files.failed(&error))?;
+            files.write(&secret, None)?;
+        }
+    }
+    Ok(())
+}
+
 const POLICY: &str = "\n[[policy]]\ntopics = [\"plant/#\"]\npayload = \"sealed\"\n";
 
 fn made(file: &Path, what: &str) -> String {
@@ -146,6 +168,16 @@ impl KeyFiles {
         check_id(id)?;
         let file = |ending: &str| folder.join(format!("{id}{ending}"));
         Ok(Self { secret: file(".jwk"), public: file(".pub.jwk") })
+    }
+
+    /// The two in the folder of a configured file.
+    fn beside(id: &str, configured: &Path) -> Self {
+        let file = |ending: &str| configured.with_file_name(format!("{id}{ending}"));
+        Self { secret: file(".jwk"), public: file(".pub.jwk") }
+    }
+
+    fn failed(&self, error: &KeyError) -> StartError {
+        StartError::file(&self.secret, format!("cannot make the key: {error}"))
     }
 
     /// Makes both files or none.

@@ -7,7 +7,7 @@
 mod check;
 mod counter;
 pub(crate) mod greeting;
-mod keys;
+pub(crate) mod keys;
 mod layout;
 mod open;
 mod passwd;

@@ -30,17 +30,21 @@ impl ServeOptions {
         if let Some(data_dir) = &self.data_dir {
             config.data_dir.clone_from(data_dir);
             if self.config_file.is_none() {
-                config.listeners = Listener::development(data_dir).into();
+                config.set_development();
             }
         }
         if let Some(bind) = self.listen {
+            if self.config_file.is_none() {
+                // A plain broker: what is sealed could not be seen on its only listener.
+                config = Config { senders: vec![], topic_keys: vec![], policies: vec![], ..config };
+            }
             config.listeners = vec![Listener { bind, tls: None }];
         }
         Ok(config)
     }
 
-    /// Whether the listeners are the broker's own two, whose certificates it makes for itself: neither a
-    /// file nor `--listen` names others.
+    /// Whether the listeners are the broker's own two, whose certificates and keys it makes for itself:
+    /// neither a file nor `--listen` names others.
     pub fn is_development(&self) -> bool {
         self.config_file.is_none() && self.listen.is_none()
     }

@@ -42,7 +42,7 @@ pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listening>, StartError> {
         .enumerate()
         .map(|(number, listener)| {
             let bound = bind(listener.bind).and_then(|socket| Ok((socket.local_addr()?, socket)));
-            let (addr, socket) = bound.map_err(|source| StartError::Bind { addr: listener.bind, source })?;
+            let (addr, socket) = bound.map_err(|why| StartError::Bind { addr: listener.bind, why })?;
             Ok(Listening { socket, number, addr, secure: listener.tls.is_some() })
         })
         .collect()
