@@ -6,6 +6,7 @@ use super::{PATIENCE, certificates::certificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
+use std::collections::VecDeque;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::sync::Arc;
@@ -16,6 +17,8 @@ pub(crate) struct Wire {
     local: SocketAddr,
     /// What was read and belongs to a later packet.
     read: Vec<u8>,
+    /// PUBLISH packets that came while an answer was awaited.
+    stashed: VecDeque<Vec<u8>>,
 }
 
 enum Stream {
@@ -28,7 +31,7 @@ impl Wire {
     pub(crate) fn open(broker: &Broker) -> Self {
         let tcp = tcp(broker.addr());
         let local = tcp.local_addr().unwrap();
-        Self { stream: Stream::Plain(tcp), local, read: Vec::new() }
+        Self { stream: Stream::Plain(tcp), local, read: Vec::new(), stashed: VecDeque::new() }
     }
 
     /// A TLS connection on which nothing was sent yet.
@@ -42,7 +45,12 @@ impl Wire {
         let local = tcp.local_addr().unwrap();
         let name = "localhost".try_into().unwrap();
         let connection = ClientConnection::new(tls_config(own), name).unwrap();
-        Self { stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))), local, read: Vec::new() }
+        Self {
+            stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))),
+            local,
+            read: Vec::new(),
+            stashed: VecDeque::new(),
+        }
     }
 
     /// Sends CONNECT on a new plaintext connection, and expects it to be accepted without a session
@@ -95,6 +103,13 @@ impl Wire {
 
     /// The next packet, whole; an error at the end of the connection or of patience.
     pub(crate) fn try_receive(&mut self) -> io::Result<Vec<u8>> {
+        match self.stashed.pop_front() {
+            Some(packet) => Ok(packet),
+            None => self.read_packet(),
+        }
+    }
+
+    fn read_packet(&mut self) -> io::Result<Vec<u8>> {
         loop {
             if let Some(length) = packet_length(&self.read) {
                 let rest = self.read.split_off(length);
@@ -136,6 +151,20 @@ impl Wire {
         );
     }
 
+    /// This packet comes; PUBLISH packets before it are left for later.
+    #[track_caller]
+    pub(crate) fn expect_answer(&mut self, packet: impl AsRef<[u8]>) {
+        let wanted = packet.as_ref();
+        loop {
+            let got = self.read_packet().expect("an answer comes");
+            if got == wanted {
+                return;
+            }
+            assert!(got[0] >> 4 == 3, "expected {wanted:02x?}, got {got:02x?}");
+            self.stashed.push_back(got);
+        }
+    }
+
     /// The next packet is a PUBLISH.
     #[track_caller]
     pub(crate) fn expect_publish(&mut self) -> Publish {
@@ -161,7 +190,7 @@ impl Wire {
             1 => self.send(packets::puback(publish.id)),
             _ => {
                 self.send(packets::pubrec(publish.id));
-                self.expect(packets::pubrel(publish.id));
+                self.expect_answer(packets::pubrel(publish.id));
                 self.send(packets::pubcomp(publish.id));
             }
         }
@@ -205,13 +234,13 @@ impl Wire {
         match publish.qos {
             0 => {
                 self.send(PINGREQ);
-                self.expect(PINGRESP);
+                self.expect_answer(PINGRESP);
             }
-            1 => self.expect(packets::puback(publish.id)),
+            1 => self.expect_answer(packets::puback(publish.id)),
             _ => {
-                self.expect(packets::pubrec(publish.id));
+                self.expect_answer(packets::pubrec(publish.id));
                 self.send(packets::pubrel(publish.id));
-                self.expect(packets::pubcomp(publish.id));
+                self.expect_answer(packets::pubcomp(publish.id));
             }
         }
     }
