@@ -1,1 +1,33 @@
-//! broker
+//! sealmq: an MQTT broker that opens sealed payloads on ingress.
+//!
+//! The road of a PUBLISH, from one socket to another; the value changes its type when it has earned
+//! a new promise:
+//!
+//! | step | file | takes | gives |
+//! |---|---|---|---|
+//! | 1 | `protocol/src/codec/` | bytes | `Publish`, well formed |
+//! | 2 | `connection/mod.rs` | `Publish` | the same, fed to the session; actions carried out |
+//! | 3 | `session/inbound.rs` | `Publish` | duplicate stopped, acknowledgement owed |
+//! | 4 | `ingress/mod.rs` | `Publish` | `Message`: permitted, opened, fresh; or a `Refusal` |
+//! | 5 | `router/mod.rs` | `Message` | one `Delivery` for each match; retained and stored first |
+//! | 6 | `session/outbound.rs` | `Delivery` | packet with QoS and id, inside the window |
+//!
+//! then 2 and 1 again, outward. The API is [`cli::run`]: this is a daemon.
+
+mod auth;
+pub mod cli;
+mod connection;
+mod error;
+mod files;
+mod ingress;
+mod keys;
+mod listener;
+mod mailbox;
+mod metrics;
+mod registry;
+mod retained;
+mod router;
+mod server;
+mod session;
+mod store;
+mod sys_topics;

@@ -96,7 +96,8 @@ impl Broker {
         Self::with_store(config, rulebook, store)
     }
 
-    fn with_store(config: &Config, rulebook: Rulebook, store: Arc<dyn Store>) -> Self {
+    /// The same, on a store made elsewhere.
+    pub(crate) fn with_store(config: &Config, rulebook: Rulebook, store: Arc<dyn Store>) -> Self {
         let limits = config.limits.clone();
         let metrics = Arc::new(Metrics::default());
         let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);

@@ -1,5 +1,6 @@
 //! `[[sender]]`, `[[topic_key]]`, `[[policy]]` and `[encryption]`: what is sealed, and with which keys.
 
+use crate::reader::{Reader, defaults};
 use sealmq_protocol::TopicFilter;
 use std::path::PathBuf;
 
@@ -18,6 +19,16 @@ pub struct Sender {
     pub not_after: Option<u64>,
 }
 
+impl Sender {
+    pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
+        let id = entry.id("id");
+        let key = entry.path_required("key");
+        let topics = entry.filters("topics");
+        let (not_before, not_after) = entry.validity();
+        Some(Self { id: id?, key: key?, topics: topics?, not_before, not_after })
+    }
+}
+
 /// A key that opens sealed payloads.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TopicKey {
@@ -33,6 +44,16 @@ pub struct TopicKey {
     pub not_after: Option<u64>,
 }
 
+impl TopicKey {
+    pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
+        let id = entry.id("id");
+        let key = entry.path_required("key");
+        let topics = entry.filters("topics");
+        let (not_before, not_after) = entry.validity();
+        Some(Self { id: id?, key: key?, topics: topics?, not_before, not_after })
+    }
+}
+
 /// What a payload must be on some topics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Policy {
@@ -42,6 +63,15 @@ pub struct Policy {
     pub payload: Payload,
     /// What happens to an MQTT 3.1.1 publisher whose message is refused.
     pub on_refusal: OnRefusal,
+}
+
+impl Policy {
+    pub(crate) fn read(policy: &mut Reader<'_>) -> Option<Self> {
+        let topics = policy.filters("topics");
+        let payload = policy.choice("payload", &Payload::NAMES, None);
+        let on_refusal = policy.choice("on_refusal", &OnRefusal::NAMES, Some(OnRefusal::Drop));
+        Some(Self { topics: topics?, payload: payload?, on_refusal: on_refusal? })
+    }
 }
 
 /// What a payload must be, and what a subscriber gets.
@@ -57,6 +87,15 @@ pub enum Payload {
     EndToEnd,
 }
 
+impl Payload {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("plain", Self::Plain),
+        ("stamped", Self::Stamped),
+        ("sealed", Self::Sealed),
+        ("end-to-end", Self::EndToEnd),
+    ];
+}
+
 /// What happens to an MQTT 3.1.1 publisher whose message is refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRefusal {
@@ -64,6 +103,10 @@ pub enum OnRefusal {
     Drop,
     /// The connection is closed.
     Disconnect,
+}
+
+impl OnRefusal {
+    const NAMES: [(&'static str, Self); 2] = [("drop", Self::Drop), ("disconnect", Self::Disconnect)];
 }
 
 /// Settings of the envelope.
@@ -74,4 +117,19 @@ pub struct Encryption {
     /// Timed stamps (`iat` without `seq`) remembered for each sender; when full, further timed ones
     /// are refused as not fresh until old ones pass. Default: 65,536.
     pub timed_stamps_max: usize,
+}
+
+impl Encryption {
+    pub(crate) fn read(section: &mut Reader<'_>) -> Self {
+        Self {
+            max_clock_skew_s: section.seconds("max_clock_skew_s", 1..=86_400, 300),
+            timed_stamps_max: section.count("timed_stamps_max", 1..=16_777_216, 65_536),
+        }
+    }
+}
+
+impl Default for Encryption {
+    fn default() -> Self {
+        defaults(Self::read)
+    }
 }

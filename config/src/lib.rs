@@ -1,7 +1,12 @@
-//! One typed [`Config`]: read from TOML and the environment, unknown keys refused, checked, resolved.
+//! One typed [`Config`]: read from a TOML file and the environment, unknown keys refused, checked, resolved.
 //!
-//! Everything that the broker may do without asking has a bound here, with unit and default. Paths
-//! come out resolved against the file's folder; times come out as seconds since 1970.
+//! Everything that the broker may do without asking has a bound here, with unit and default. A [`Config`]
+//! that [`Config::load`] gives out has passed every check. Paths come out resolved against the file's
+//! folder; times come out as seconds since 1970.
+//!
+//! A key's name, range and default stand in one place: the `read` function of its section. The defaults,
+//! the check for unknown keys, the environment's variables and the test of `docs/configuration.md` are
+//! all taken from there.
 
 pub mod auth;
 pub mod encryption;
@@ -13,31 +18,38 @@ pub mod storage;
 pub mod telemetry;
 pub mod units;
 
+mod check;
+mod environment;
+mod load;
+mod reader;
+mod report;
+mod source;
+#[cfg(test)]
+mod tests;
+mod unknown;
+mod value;
+
 pub use error::ConfigError;
 
+use reader::{Reader, defaults};
 use std::path::PathBuf;
 
 /// The whole configuration of a broker.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-#[serde(default)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Config {
     /// Folder for everything that the broker makes and keeps.
     pub data_dir: PathBuf,
     /// Where to listen.
-    #[serde(rename = "listener")]
     pub listeners: Vec<listener::Listener>,
     /// Who may connect.
     pub auth: auth::Auth,
     /// Who may publish and subscribe where; empty: everybody everywhere.
     pub acl: Vec<auth::AclRule>,
     /// Enrolled senders: whose stamps count, and on which topics.
-    #[serde(rename = "sender")]
     pub senders: Vec<encryption::Sender>,
     /// Keys that open sealed payloads.
-    #[serde(rename = "topic_key")]
     pub topic_keys: Vec<encryption::TopicKey>,
     /// What a payload must be, by topic; the first that matches counts.
-    #[serde(rename = "policy")]
     pub policies: Vec<encryption::Policy>,
     /// Settings of the envelope.
     pub encryption: encryption::Encryption,
@@ -49,4 +61,38 @@ pub struct Config {
     pub storage: storage::Storage,
     /// What the broker tells of itself.
     pub telemetry: telemetry::Telemetry,
+}
+
+impl Config {
+    /// The configuration of a broker started without file and environment: every default, and the two
+    /// listeners of [`Listener::development`](listener::Listener::development).
+    pub fn embedded() -> Self {
+        let mut config = Self::default();
+        config.listeners = listener::Listener::development(&config.data_dir).into();
+        config
+    }
+
+    fn read(root: &mut Reader<'_>) -> Self {
+        Self {
+            data_dir: root.path("data_dir", "sealmq-data"),
+            listeners: root.list("listener", listener::Listener::read),
+            auth: root.section("auth", auth::Auth::read),
+            acl: root.list("acl", auth::AclRule::read),
+            senders: root.list("sender", encryption::Sender::read),
+            topic_keys: root.list("topic_key", encryption::TopicKey::read),
+            policies: root.list("policy", encryption::Policy::read),
+            encryption: root.section("encryption", encryption::Encryption::read),
+            mqtt: root.section("mqtt", mqtt::Mqtt::read),
+            limits: root.section("limits", limits::Limits::read),
+            storage: root.section("storage", storage::Storage::read),
+            telemetry: root.section("telemetry", telemetry::Telemetry::read),
+        }
+    }
+}
+
+impl Default for Config {
+    /// Every default and no listener: for a broker whose listeners the caller adds.
+    fn default() -> Self {
+        defaults(Self::read)
+    }
 }

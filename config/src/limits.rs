@@ -1,5 +1,7 @@
 //! `[limits]`: every bound in the broker, with unit, default and what happens when it is reached.
 
+use crate::reader::{Reader, defaults};
+
 /// Every bound in the broker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Limits {
@@ -48,6 +50,41 @@ pub struct Limits {
     pub shutdown_timeout_s: u64,
 }
 
+impl Limits {
+    pub(crate) fn read(section: &mut Reader<'_>) -> Self {
+        Self {
+            connections_max: section.count("connections_max", 1..=10_000_000, 100_000),
+            connect_timeout_s: section.seconds("connect_timeout_s", 1..=3_600, 10),
+            client_id_bytes_max: section.count("client_id_bytes_max", 23..=65_535, 1_024),
+            sessions_max: section.count("sessions_max", 1..=100_000_000, 1_000_000),
+            topic_levels_max: section.count("topic_levels_max", 1..=65_536, 128),
+            subscriptions_per_client_max: section.count(
+                "subscriptions_per_client_max",
+                1..=10_000_000,
+                100_000,
+            ),
+            inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 1_024),
+            inbound_qos2_max: section.count("inbound_qos2_max", 1..=65_535, 65_535),
+            inbox_messages_max: section.count("inbox_messages_max", 1..=16_777_216, 32_768),
+            inbox_bytes_max: section.bytes("inbox_bytes_max", 1_024..=(1 << 40), 32 << 20),
+            slow_receiver_pause_ms: section.milliseconds("slow_receiver_pause_ms", 1..=60_000, 100),
+            write_stall_s: section.seconds("write_stall_s", 1..=3_600, 60),
+            queue_messages_max: section.count("queue_messages_max", 1..=100_000_000, 100_000),
+            queue_bytes_max: section.bytes("queue_bytes_max", 1_024..=(1 << 40), 64 << 20),
+            queue_full: section.choice_or("queue_full", &QueueFull::NAMES, QueueFull::DropNewest),
+            retained_messages_max: section.count("retained_messages_max", 1..=100_000_000, 1_000_000),
+            retained_bytes_max: section.bytes("retained_bytes_max", 1_024..=(1 << 40), 1 << 30),
+            shutdown_timeout_s: section.seconds("shutdown_timeout_s", 1..=3_600, 10),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        defaults(Self::read)
+    }
+}
+
 /// Which message goes when the queue of an absent client is full.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum QueueFull {
@@ -55,4 +92,9 @@ pub enum QueueFull {
     DropNewest,
     /// The oldest: the latest readings are kept.
     DropOldest,
+}
+
+impl QueueFull {
+    const NAMES: [(&'static str, Self); 2] =
+        [("drop-newest", Self::DropNewest), ("drop-oldest", Self::DropOldest)];
 }

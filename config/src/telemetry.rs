@@ -1,5 +1,7 @@
 //! `[telemetry]`: what the broker tells of itself.
 
+use crate::reader::{Reader, defaults};
+
 /// What the broker tells of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telemetry {
@@ -9,4 +11,20 @@ pub struct Telemetry {
     pub log_json: bool,
     /// Seconds between two refreshes of `$SYS/broker/...`; 0 publishes none. Default: 10.
     pub sys_interval_s: u64,
+}
+
+impl Telemetry {
+    pub(crate) fn read(section: &mut Reader<'_>) -> Self {
+        Self {
+            log: section.log_filter("log", "info"),
+            log_json: section.boolean("log_json", false),
+            sys_interval_s: section.seconds("sys_interval_s", 0..=86_400, 10),
+        }
+    }
+}
+
+impl Default for Telemetry {
+    fn default() -> Self {
+        defaults(Self::read)
+    }
 }

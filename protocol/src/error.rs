@@ -1,26 +1,263 @@
-//! What a peer can do wrong. Each error ends the connection ([MQTT-4.8.0-1]) and names the clause
-//! of MQTT 3.1.1 that was broken, for the log.
-// Replaced by the real list together with the codec.
+//! What a peer can do wrong. A [`ProtocolError`] ends the connection ([MQTT-4.8.0-1]) and names, for
+//! the log, the statement of MQTT 3.1.1 that was broken. [`TopicError`] and [`FilterError`] say why
+//! bytes are no topic name or no topic filter; the second costs a subscription, not the connection.
 
-/// What the peer did wrong.
+use crate::ConnectReturnCode;
+
+/// How the peer broke the standard, or left the bounds of this broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// A placeholder for the codec's list.
-    #[error("malformed packet")]
-    Malformed,
+    /// The remaining length takes more than four bytes.
+    #[error("the remaining length is malformed")]
+    RemainingLength,
+    /// Longer than the bound on one packet.
+    #[error("the packet is larger than allowed")]
+    PacketTooLarge,
+    /// Packet type 0 or 15.
+    #[error("the packet type is reserved")]
+    ReservedPacketType,
+    /// A client sent what only a server may send.
+    #[error("only a server may send this packet")]
+    ServerPacket,
+    /// A server sent what only a client may send.
+    #[error("only a client may send this packet")]
+    ClientPacket,
+    /// Fixed-header flags of a packet whose flags have no clause of their own.
+    #[error("the reserved flags of the fixed header are wrong")]
+    Flags,
+    /// Fixed-header flags of a PUBREL other than 0010.
+    #[error("the reserved flags of PUBREL are not 0010")]
+    PubRelFlags,
+    /// Fixed-header flags of a SUBSCRIBE other than 0010.
+    #[error("the reserved flags of SUBSCRIBE are not 0010")]
+    SubscribeFlags,
+    /// Fixed-header flags of an UNSUBSCRIBE other than 0010.
+    #[error("the reserved flags of UNSUBSCRIBE are not 0010")]
+    UnsubscribeFlags,
+    /// Fixed-header flags of a DISCONNECT other than 0000.
+    #[error("the reserved flags of DISCONNECT are not 0000")]
+    DisconnectFlags,
+    /// A field is missing, or reaches past the end of its packet.
+    #[error("the packet ends before its fields do")]
+    Truncated,
+    /// Bytes are left over after the last field of a packet.
+    #[error("the packet goes on after its last field")]
+    TrailingBytes,
+    /// A string is not well-formed UTF-8.
+    #[error("a string is not UTF-8")]
+    IllFormedUtf8,
+    /// A string holds U+0000.
+    #[error("a string contains U+0000")]
+    NulInString,
+    /// A packet that needs an identifier has 0 there.
+    #[error("the packet identifier is zero")]
+    PacketIdZero,
+
+    /// The first packet of a connection is no CONNECT.
+    #[error("the first packet is not CONNECT")]
+    FirstPacketNotConnect,
+    /// A second CONNECT on one connection.
+    #[error("a second CONNECT was sent")]
+    SecondConnect,
+    /// CONNECT: the protocol name is neither `MQTT` nor `MQIsdp`.
+    #[error("the protocol name is unknown")]
+    ProtocolName,
+    /// CONNECT: MQTT at a level that is not spoken here. Answered with a CONNACK.
+    #[error("protocol level {level} is not supported")]
+    UnacceptableProtocolVersion {
+        /// The level that was asked for.
+        level: u8,
+    },
+    /// CONNECT: bit 0 of the flags is set.
+    #[error("the reserved CONNECT flag is set")]
+    ConnectReservedFlag,
+    /// CONNECT: a will QoS but no will.
+    #[error("a will QoS is set without a will")]
+    WillQosWithoutWill,
+    /// CONNECT: a will QoS of 3.
+    #[error("the will QoS is 3")]
+    WillQosThree,
+    /// CONNECT: will retain but no will.
+    #[error("will retain is set without a will")]
+    WillRetainWithoutWill,
+    /// CONNECT: the will topic is no topic name.
+    #[error("bad will topic: {0}")]
+    WillTopic(TopicError),
+    /// CONNECT: a password but no user name.
+    #[error("a password was sent without a user name")]
+    PasswordWithoutUserName,
+    /// CONNECT: no client identifier, yet a session to keep. Answered with a CONNACK.
+    #[error("an empty client identifier needs a clean session")]
+    EmptyClientId,
+    /// Nothing came for one and a half times the keep alive.
+    #[error("the keep alive has run out")]
+    KeepAliveExpired,
+
+    /// PUBLISH: DUP is set although the QoS is 0.
+    #[error("DUP is set on a message of QoS 0")]
+    DupWithoutQos,
+    /// PUBLISH: both QoS bits are set.
+    #[error("the QoS of a message is 3")]
+    QosThree,
+    /// PUBLISH: the topic is no topic name.
+    #[error("bad topic: {0}")]
+    PublishTopic(TopicError),
+    /// PUBLISH or will: the topic is deeper than the bound.
+    #[error("the topic has too many levels")]
+    TooManyTopicLevels,
+    /// More QoS 2 messages on their way in than the bound.
+    #[error("too many messages of QoS 2 are unfinished")]
+    ReceiveMaximumExceeded,
+
+    /// SUBSCRIBE without a filter.
+    #[error("SUBSCRIBE holds no topic filter")]
+    SubscribeEmpty,
+    /// SUBSCRIBE: the byte of a requested QoS is none of 0, 1 and 2.
+    #[error("a requested QoS is not 0, 1 or 2")]
+    RequestedQos,
+    /// UNSUBSCRIBE without a filter.
+    #[error("UNSUBSCRIBE holds no topic filter")]
+    UnsubscribeEmpty,
+
+    /// CONNACK: a reserved acknowledge flag is set.
+    #[error("a reserved CONNACK flag is set")]
+    ConnAckFlags,
+    /// CONNACK: a reserved return code.
+    #[error("the CONNACK return code is reserved")]
+    ConnAckReturnCode,
+    /// CONNACK: refused, and yet a session present.
+    #[error("a refusing CONNACK claims a session")]
+    SessionPresentWithRefusal,
+    /// SUBACK: a reserved return code.
+    #[error("a SUBACK return code is reserved")]
+    SubAckReturnCode,
+    /// SUBACK without a return code.
+    #[error("SUBACK holds no return code")]
+    SubAckEmpty,
 }
 
 impl ProtocolError {
-    /// The clause of MQTT 3.1.1 that was broken, such as `MQTT-3.8.1-1`.
+    /// The normative statement of MQTT 3.1.1 that was broken, such as `MQTT-3.8.1-1`; the section
+    /// where it has no number. A bound of this broker is named by the statement that permits the
+    /// close.
     pub const fn clause(self) -> &'static str {
-        "MQTT-2.2.2-2"
+        match self {
+            Self::RemainingLength | Self::Truncated | Self::TrailingBytes => "§2.2.3",
+            Self::PacketTooLarge | Self::TooManyTopicLevels | Self::ReceiveMaximumExceeded => "MQTT-4.8.0-2",
+            Self::ReservedPacketType | Self::ServerPacket | Self::ClientPacket => "§2.2.1",
+            Self::Flags => "MQTT-2.2.2-2",
+            Self::PubRelFlags => "MQTT-3.6.1-1",
+            Self::SubscribeFlags => "MQTT-3.8.1-1",
+            Self::UnsubscribeFlags => "MQTT-3.10.1-1",
+            Self::DisconnectFlags => "MQTT-3.14.1-1",
+            Self::IllFormedUtf8 => "MQTT-1.5.3-1",
+            Self::NulInString => "MQTT-1.5.3-2",
+            Self::PacketIdZero => "MQTT-2.3.1-1",
+            Self::FirstPacketNotConnect => "MQTT-3.1.0-1",
+            Self::SecondConnect => "MQTT-3.1.0-2",
+            Self::ProtocolName => "MQTT-3.1.2-1",
+            Self::UnacceptableProtocolVersion { .. } => "MQTT-3.1.2-2",
+            Self::ConnectReservedFlag => "MQTT-3.1.2-3",
+            Self::WillQosWithoutWill => "MQTT-3.1.2-13",
+            Self::WillQosThree => "MQTT-3.1.2-14",
+            Self::WillRetainWithoutWill => "MQTT-3.1.2-15",
+            Self::PasswordWithoutUserName => "MQTT-3.1.2-22",
+            Self::EmptyClientId => "MQTT-3.1.3-8",
+            Self::KeepAliveExpired => "MQTT-3.1.2-24",
+            Self::DupWithoutQos => "MQTT-3.3.1-2",
+            Self::QosThree => "MQTT-3.3.1-4",
+            Self::PublishTopic(TopicError::Wildcard) => "MQTT-3.3.2-2",
+            Self::PublishTopic(error) | Self::WillTopic(error) => error.clause(),
+            Self::SubscribeEmpty => "MQTT-3.8.3-3",
+            Self::RequestedQos => "MQTT-3.8.3-4",
+            Self::UnsubscribeEmpty => "MQTT-3.10.3-2",
+            Self::ConnAckFlags => "§3.2.2.1",
+            Self::ConnAckReturnCode => "§3.2.2.3",
+            Self::SessionPresentWithRefusal => "MQTT-3.2.2-4",
+            Self::SubAckReturnCode => "MQTT-3.9.3-2",
+            Self::SubAckEmpty => "MQTT-3.8.4-5",
+        }
+    }
+
+    /// What a CONNACK says before the connection is closed; `None` where the close says it all.
+    pub const fn connect_return_code(self) -> Option<ConnectReturnCode> {
+        if let Self::UnacceptableProtocolVersion { .. } = self {
+            Some(ConnectReturnCode::UnacceptableProtocolVersion)
+        } else if let Self::EmptyClientId = self {
+            Some(ConnectReturnCode::IdentifierRejected)
+        } else {
+            None
+        }
     }
 }
 
-/// Why bytes are no topic filter (§4.7).
+/// Why bytes are no topic name (§4.7).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TopicError {
+    /// Empty.
+    #[error("a topic name has at least one character")]
+    Empty,
+    /// Longer than 65,535 bytes.
+    #[error("a topic name has at most 65535 bytes")]
+    TooLong,
+    /// Ill-formed UTF-8.
+    #[error("a topic name is UTF-8")]
+    NotUtf8,
+    /// Holds U+0000.
+    #[error("a topic name does not contain U+0000")]
+    Nul,
+    /// Holds `+` or `#`.
+    #[error("a topic name does not contain + or #")]
+    Wildcard,
+}
+
+impl TopicError {
+    /// The normative statement of MQTT 3.1.1 that was broken.
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::Empty => "MQTT-4.7.3-1",
+            Self::TooLong => "MQTT-4.7.3-3",
+            Self::NotUtf8 => "MQTT-1.5.3-1",
+            Self::Nul => "MQTT-4.7.3-2",
+            Self::Wildcard => "MQTT-4.7.1-1",
+        }
+    }
+}
+
+/// Why a string is no topic filter (§4.7).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum FilterError {
-    /// Empty ([MQTT-4.7.3-1]).
+    /// Empty.
     #[error("a topic filter has at least one character")]
     Empty,
+    /// Longer than 65,535 bytes.
+    #[error("a topic filter has at most 65535 bytes")]
+    TooLong,
+    /// Holds U+0000.
+    #[error("a topic filter does not contain U+0000")]
+    Nul,
+    /// `#` beside other characters, or before the last level.
+    #[error("# stands alone in the last level of a topic filter")]
+    Hash,
+    /// `+` beside other characters.
+    #[error("+ stands alone in its level of a topic filter")]
+    Plus,
+    /// More levels than the bound.
+    #[error("the topic filter has too many levels")]
+    TooManyLevels,
+}
+
+impl FilterError {
+    /// The normative statement of MQTT 3.1.1 that was broken; for the bound on levels, the one
+    /// that permits a refusal.
+    pub const fn clause(self) -> &'static str {
+        match self {
+            Self::Empty => "MQTT-4.7.3-1",
+            Self::TooLong => "MQTT-4.7.3-3",
+            Self::Nul => "MQTT-4.7.3-2",
+            Self::Hash => "MQTT-4.7.1-2",
+            Self::Plus => "MQTT-4.7.1-3",
+            Self::TooManyLevels => "§3.9.3",
+        }
+    }
 }

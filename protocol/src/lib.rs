@@ -12,8 +12,8 @@ pub mod qos;
 pub mod reason;
 pub mod topic;
 
-pub use error::ProtocolError;
-pub use filter::TopicFilter;
+pub use error::{FilterError, ProtocolError, TopicError};
+pub use filter::{Level, TopicFilter};
 pub use packet::Packet;
 pub use qos::Qos;
 pub use reason::{ConnectReturnCode, SubscribeReturnCode};

@@ -180,10 +180,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
         match action {
-            Action::Send(packet) => codec::encode(&packet, &mut self.io.out),
+            Action::Send(packet) => self.send(&packet),
             Action::Acknowledge(packet, position) => {
                 if self.held.is_empty() && position == Position::START {
-                    codec::encode(&packet, &mut self.io.out);
+                    self.send(&packet);
                 } else {
                     self.held.push_back((packet, position));
                 }
@@ -191,7 +191,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Deliver(message, header) => {
                 self.turn.sent += 1;
                 let (topic, payload) = (message.topic().as_str(), message.payload());
-                codec::encode_publish(&header, topic, payload, &mut self.io.out);
+                let written = codec::encode_publish(&header, topic, payload, &mut self.io.out);
+                debug_assert!(written, "no message is longer than the packet that it came in");
             }
             Action::Route(publish) => {
                 self.turn.received += 1;
@@ -217,6 +218,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Close(ending) => return Err(ending),
         }
         Ok(())
+    }
+
+    fn send(&mut self, packet: &Packet) {
+        let written = codec::encode(packet, &mut self.io.out);
+        debug_assert!(written, "a server's own packets are short");
     }
 
     /// Through ingress (step 4) and router (step 5).
@@ -279,7 +285,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.broker.store.poll_reached(*position, cx).is_pending() {
                 break;
             }
-            codec::encode(packet, &mut self.io.out);
+            let written = codec::encode(packet, &mut self.io.out);
+            debug_assert!(written, "an acknowledgement is short");
             self.held.pop_front();
         }
         self.held.len() < before
@@ -407,3 +414,6 @@ impl Timer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -31,6 +31,13 @@ impl Message {
         Self { topic, payload, qos: Qos::AtMostOnce, retain: true, confidential: false }
     }
 
+    /// What ingress makes of a sealed payload, for tests of what comes after it.
+    #[cfg(test)]
+    pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str) -> Self {
+        let (payload, flags) = (Bytes::from(payload), (Qos::ExactlyOnce, false));
+        Self::admitted(topic.parse().unwrap(), payload, flags, true)
+    }
+
     /// A copy whose bytes lie in an allocation of their own: what is kept for long must not pin the
     /// 64 KiB read buffer that it came in.
     pub(crate) fn detached(&self) -> Self {

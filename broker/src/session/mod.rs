@@ -201,7 +201,7 @@ impl Session {
             Packet::Connect(_) => self.close(Ending::Protocol(ProtocolError::SecondConnect)),
             // The codec lets no packet through that only a server may send.
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
-                self.close(Ending::Protocol(ProtocolError::UnexpectedPacket));
+                self.close(Ending::Protocol(ProtocolError::ServerPacket));
             }
         }
     }

@@ -1,0 +1,108 @@
+//! What one key cannot know of another: duplicates, and bounds that have to fit each other.
+//!
+//! Runs only when every key by itself is right, so the indices here are those of the file.
+
+use crate::Config;
+use crate::listener::Listener;
+use crate::report::Report;
+use crate::units::ByteSize;
+use std::collections::BTreeMap;
+
+/// Reports what does not fit together.
+pub(crate) fn check(config: &Config, report: &mut Report) {
+    listeners(&config.listeners, report);
+    nobody_may_connect(config, report);
+    unique("sender", "id", config.senders.iter().map(|sender| sender.id.as_str()), report);
+    unique("topic_key", "id", config.topic_keys.iter().map(|key| key.id.as_str()), report);
+    policies(config, report);
+    placeholders(config, report);
+    sizes(config, report);
+}
+
+fn listeners(listeners: &[Listener], report: &mut Report) {
+    if listeners.is_empty() {
+        report.missing("listener", "at least one [[listener]] with a bind address");
+    }
+    for (at, listener) in listeners.iter().enumerate() {
+        let earlier = listeners.iter().take(at).position(|earlier| collide(earlier, listener));
+        if let Some(earlier) = earlier {
+            let allowed = format!("an address that listener[{earlier}] does not take already");
+            report.wrong(&format!("listener[{at}].bind"), &listener.bind.to_string(), &allowed);
+        }
+    }
+}
+
+/// The same address, or the same port where one of the two takes it on all addresses. Port 0 takes a
+/// free one each time.
+fn collide(one: &Listener, other: &Listener) -> bool {
+    let (one, other) = (one.bind, other.bind);
+    let overlap = one.ip() == other.ip()
+        || (one.is_ipv4() == other.is_ipv4() && (one.ip().is_unspecified() || other.ip().is_unspecified()));
+    one.port() != 0 && one.port() == other.port() && overlap
+}
+
+/// Without anonymous clients somebody has to have a password; a certificate is asked for beside it, not
+/// instead of it.
+fn nobody_may_connect(config: &Config, report: &mut Report) {
+    if !config.auth.allow_anonymous && config.auth.password_file.is_none() {
+        let found = "false without auth.password_file, so that nobody could connect";
+        report.wrong("auth.allow_anonymous", found, "true, or false with auth.password_file");
+    }
+}
+
+fn unique<'c>(list: &str, name: &str, values: impl Iterator<Item = &'c str>, report: &mut Report) {
+    let mut seen = BTreeMap::new();
+    for (at, value) in values.enumerate() {
+        if let Some(earlier) = seen.get(value) {
+            let allowed = format!("one that {list}[{earlier}] does not have already");
+            report.wrong(&format!("{list}[{at}].{name}"), &format!("{value:?}"), &allowed);
+        } else {
+            seen.insert(value, at);
+        }
+    }
+}
+
+/// The first policy that matches counts, so that a filter's second policy would never do.
+fn policies(config: &Config, report: &mut Report) {
+    let mut seen = BTreeMap::new();
+    for (policy, at, filter) in config.policies.iter().enumerate().flat_map(|(policy, entry)| {
+        entry.topics.iter().enumerate().map(move |(at, filter)| (policy, at, filter.as_str()))
+    }) {
+        let path = format!("policy[{policy}].topics[{at}]");
+        if let Some(earlier) = seen.get(filter) {
+            let allowed =
+                format!("a filter that does not stand in {earlier} already, for the first one counts");
+            report.wrong(&path, &format!("{filter:?}"), &allowed);
+        } else {
+            seen.insert(filter, path);
+        }
+    }
+}
+
+/// `%u` and `%c` stand for a name only as a whole level; within one they would quietly match nothing.
+fn placeholders(config: &Config, report: &mut Report) {
+    for (rule, entry) in config.acl.iter().enumerate() {
+        for (at, filter) in entry.topics.iter().enumerate() {
+            let text = filter.as_str();
+            let within = |level: &str| level.len() > 2 && (level.contains("%u") || level.contains("%c"));
+            if text.split('/').any(within) {
+                let path = format!("acl[{rule}].topics[{at}]");
+                report.wrong(&path, &format!("{text:?}"), "%u and %c as a whole level, as in home/%u/#");
+            }
+        }
+    }
+}
+
+/// A message that may be sent has to fit where it may have to wait.
+fn sizes(config: &Config, report: &mut Report) {
+    let packet = ("mqtt.packet_bytes_max", config.mqtt.packet_bytes_max);
+    let inbox = ("limits.inbox_bytes_max", config.limits.inbox_bytes_max);
+    let queue = ("limits.queue_bytes_max", config.limits.queue_bytes_max);
+    let queued = ("storage.queued_bytes_max", config.storage.queued_bytes_max);
+    for ((small, found), (large, bound)) in [(packet, inbox), (packet, queue), (queue, queued)] {
+        if found > bound {
+            let [found, bound] = [found, bound].map(|bytes| ByteSize(bytes as u64));
+            report.wrong(small, &found.to_string(), &format!("at most {large}, which is {bound}"));
+        }
+    }
+}

@@ -1,0 +1,86 @@
+//! Every default.
+
+use super::load_env;
+use crate::Config;
+use crate::auth::Auth;
+use crate::encryption::Encryption;
+use crate::limits::{Limits, QueueFull};
+use crate::listener::{Listener, Tls};
+use crate::mqtt::Mqtt;
+use crate::storage::{Durability, Storage};
+use crate::telemetry::Telemetry;
+
+const MIB: usize = 1 << 20;
+const GIB: usize = 1 << 30;
+
+fn limits() -> Limits {
+    Limits {
+        connections_max: 100_000,
+        connect_timeout_s: 10,
+        client_id_bytes_max: 1_024,
+        sessions_max: 1_000_000,
+        topic_levels_max: 128,
+        subscriptions_per_client_max: 100_000,
+        inflight_messages_max: 1_024,
+        inbound_qos2_max: 65_535,
+        inbox_messages_max: 32_768,
+        inbox_bytes_max: 32 * MIB,
+        slow_receiver_pause_ms: 100,
+        write_stall_s: 60,
+        queue_messages_max: 100_000,
+        queue_bytes_max: 64 * MIB,
+        queue_full: QueueFull::DropNewest,
+        retained_messages_max: 1_000_000,
+        retained_bytes_max: GIB,
+        shutdown_timeout_s: 10,
+    }
+}
+
+#[test]
+fn every_default_is_as_promised() {
+    let expected = Config {
+        data_dir: "sealmq-data".into(),
+        listeners: Vec::new(),
+        auth: Auth { allow_anonymous: true, password_file: None, client_id_prefixes: Vec::new() },
+        acl: Vec::new(),
+        senders: Vec::new(),
+        topic_keys: Vec::new(),
+        policies: Vec::new(),
+        encryption: Encryption { max_clock_skew_s: 300, timed_stamps_max: 65_536 },
+        mqtt: Mqtt { allow_mqtt31: true, session_expiry_s: None, packet_bytes_max: 16 * MIB },
+        limits: limits(),
+        storage: Storage { durability: Durability::Memory, queued_bytes_max: GIB },
+        telemetry: Telemetry { log: "info".to_owned(), log_json: false, sys_interval_s: 10 },
+    };
+    assert_eq!(Config::default(), expected);
+    assert_eq!(Limits::default(), expected.limits);
+    assert_eq!(Mqtt::default(), expected.mqtt);
+}
+
+#[test]
+fn without_file_the_broker_listens_locally() {
+    let config = load_env(&[]).unwrap();
+    assert_eq!(config, Config::embedded());
+    assert_eq!(
+        config.listeners,
+        [
+            Listener { bind: "127.0.0.1:1883".parse().unwrap(), tls: None },
+            Listener {
+                bind: "127.0.0.1:8883".parse().unwrap(),
+                tls: Some(Tls {
+                    cert: "sealmq-data/tls/server.pem".into(),
+                    key: "sealmq-data/tls/server.key".into(),
+                    client_ca: None,
+                }),
+            },
+        ]
+    );
+}
+
+#[test]
+fn without_file_the_certificate_stands_in_the_data_folder_of_the_environment() {
+    let config = load_env(&[("SEALMQ_DATA_DIR", "/srv/mq")]).unwrap();
+    let tls = config.listeners[1].tls.clone().unwrap();
+    assert_eq!(tls.cert, std::path::Path::new("/srv/mq/tls/server.pem"));
+    assert_eq!(tls, Tls::development(&config.data_dir));
+}

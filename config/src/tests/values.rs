@@ -1,0 +1,160 @@
+//! What a file says is what comes out.
+
+use super::{File, load};
+use crate::Config;
+use crate::auth::{Access, AclRule, Auth, Permission};
+use crate::encryption::{OnRefusal, Payload, Policy, Sender, TopicKey};
+use crate::listener::{Listener, Tls};
+use sealmq_protocol::TopicFilter;
+use std::path::Path;
+
+const EXAMPLE: &str = r#"
+data_dir = "/var/lib/sealmq"
+[[listener]]
+bind = "0.0.0.0:1883"
+[[listener]]
+bind = "0.0.0.0:8883"
+[listener.tls]
+cert = "server.pem"
+key = "server.key"
+client_ca = "ca.pem"            # optional
+[auth]
+allow_anonymous = true
+password_file = "passwd"        # optional: user:hash lines, argon2id, made by `sealmq passwd`
+[[sender]]
+id = "dev-7"
+key = "keys/dev-7.pub.jwk"
+topics = ["plant/7/#"]
+[[topic_key]]
+id = "plant-1"
+key = "keys/plant-1.jwk"
+topics = ["plant/#"]
+not_after = 2030-01-01T00:00:00Z
+[[policy]]
+topics = ["plant/#"]
+payload = "sealed"              # plain | stamped | sealed | end-to-end
+on_refusal = "drop"             # drop | disconnect
+[limits]
+connections_max = 100000
+"#;
+
+fn filters(texts: &[&str]) -> Vec<TopicFilter> {
+    texts.iter().map(|text| text.parse().unwrap()).collect()
+}
+
+#[test]
+fn the_example_loads_with_exactly_its_values() {
+    let file = File::new(EXAMPLE);
+    let config = file.load(&[]).unwrap();
+    let listeners = vec![
+        Listener { bind: "0.0.0.0:1883".parse().unwrap(), tls: None },
+        Listener {
+            bind: "0.0.0.0:8883".parse().unwrap(),
+            tls: Some(Tls {
+                cert: file.path("server.pem"),
+                key: file.path("server.key"),
+                client_ca: Some(file.path("ca.pem")),
+            }),
+        },
+    ];
+    let sender = Sender {
+        id: "dev-7".to_owned(),
+        key: file.path("keys/dev-7.pub.jwk"),
+        topics: filters(&["plant/7/#"]),
+        not_before: None,
+        not_after: None,
+    };
+    let topic_key = TopicKey {
+        id: "plant-1".to_owned(),
+        key: file.path("keys/plant-1.jwk"),
+        topics: filters(&["plant/#"]),
+        not_before: None,
+        not_after: Some(1_893_456_000),
+    };
+    let policy =
+        Policy { topics: filters(&["plant/#"]), payload: Payload::Sealed, on_refusal: OnRefusal::Drop };
+    let expected = Config {
+        data_dir: "/var/lib/sealmq".into(),
+        listeners,
+        auth: Auth { password_file: Some(file.path("passwd")), ..Auth::default() },
+        senders: vec![sender],
+        topic_keys: vec![topic_key],
+        policies: vec![policy],
+        ..Config::default()
+    };
+    assert_eq!(config, expected);
+}
+
+#[test]
+fn acl_rules_come_in_order_with_allow_as_default() {
+    let text = r##"
+        [[acl]]
+        user = "ann"
+        client = "c1"
+        access = "publish"
+        permission = "deny"
+        topics = ["a", "b/%u/+"]
+        [[acl]]
+        access = "all"
+        topics = ["#"]
+    "##;
+    let expected = [
+        AclRule {
+            user: Some("ann".to_owned()),
+            client: Some("c1".to_owned()),
+            access: Access::Publish,
+            permission: Permission::Deny,
+            topics: filters(&["a", "b/%u/+"]),
+        },
+        AclRule {
+            user: None,
+            client: None,
+            access: Access::All,
+            permission: Permission::Allow,
+            topics: filters(&["#"]),
+        },
+    ];
+    assert_eq!(load(text).unwrap().acl, expected);
+}
+
+#[test]
+fn every_payload_and_refusal_has_its_name() {
+    for (name, payload) in [
+        ("plain", Payload::Plain),
+        ("stamped", Payload::Stamped),
+        ("sealed", Payload::Sealed),
+        ("end-to-end", Payload::EndToEnd),
+    ] {
+        let text = format!("[[policy]]\ntopics = [\"a\"]\npayload = \"{name}\"\non_refusal = \"disconnect\"");
+        let policy = load(&text).unwrap().policies[0].clone();
+        assert_eq!((policy.payload, policy.on_refusal), (payload, OnRefusal::Disconnect));
+    }
+}
+
+#[test]
+fn sizes_are_numbers_or_texts_with_a_unit() {
+    for text in ["1048576", "\"1 MiB\"", "\"1024KiB\"", "0x100000", "1_048_576"] {
+        let config = load(&format!("mqtt.packet_bytes_max = {text}")).unwrap();
+        assert_eq!(config.mqtt.packet_bytes_max, 1 << 20, "{text}");
+    }
+}
+
+#[test]
+fn absolute_paths_stay_and_relative_ones_are_the_files() {
+    let file = super::with_listener("data_dir = \"../data\"\nauth.password_file = \"/etc/passwd\"");
+    let config = file.load(&[]).unwrap();
+    assert_eq!(config.data_dir, file.path("../data"));
+    assert_eq!(config.auth.password_file.as_deref(), Some(Path::new("/etc/passwd")));
+}
+
+#[test]
+fn a_default_data_folder_is_in_the_current_folder() {
+    assert_eq!(load("").unwrap().data_dir, Path::new("sealmq-data"));
+}
+
+#[test]
+fn port_0_and_both_families_may_stand_together() {
+    let bind = |bind: &str| format!("[[listener]]\nbind = \"{bind}\"\n");
+    let text: String = ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:1883", "[::]:1883"].map(bind).concat();
+    assert_eq!(File::new(&text).load(&[]).unwrap().listeners.len(), 4);
+}

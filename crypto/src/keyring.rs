@@ -1,0 +1,113 @@
+//! Who is enrolled, and which key opens what: key ids in, keys out.
+//!
+//! Built whole from the configuration and never changed; a reload builds another. Several keys of a topic
+//! are valid at once, so that a rotation needs no pause, since an envelope names its key. Always holds: an id
+//! is one sender's, and one topic key's. Which topics a key is for is asked of [`Topics`], since filters are
+//! MQTT's business.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::error::KeyringError;
+use crate::key::{SenderPublicKey, TopicKey};
+
+/// A set of topic names.
+pub trait Topics: Send + Sync + fmt::Debug {
+    /// Whether the topic is one of them.
+    fn contains(&self, topic: &str) -> bool;
+}
+
+/// When a key may be used, both ends included; an end that is missing is open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Validity {
+    /// The first second, since 1970.
+    pub not_before: Option<u64>,
+    /// The last second, since 1970.
+    pub not_after: Option<u64>,
+}
+
+impl Validity {
+    /// Whether this second is inside.
+    pub fn contains(self, now: u64) -> bool {
+        self.not_before.is_none_or(|first| first <= now) && self.not_after.is_none_or(|last| now <= last)
+    }
+}
+
+/// Somebody who may stamp envelopes.
+#[derive(Debug, Clone)]
+pub struct Sender {
+    /// The id by which envelopes name him; the key's own may differ and is not looked at.
+    pub id: Vec<u8>,
+    /// The key that verifies his stamps.
+    pub key: SenderPublicKey,
+    /// Where he may publish.
+    pub topics: Arc<dyn Topics>,
+    /// When he may publish.
+    pub validity: Validity,
+}
+
+/// A key that opens contents.
+#[derive(Debug)]
+pub struct TopicKeyEntry {
+    /// The id by which envelopes name it; the key is given this id, whatever its own was.
+    pub id: Vec<u8>,
+    /// The key.
+    pub key: TopicKey,
+    /// The topics it is for.
+    pub topics: Arc<dyn Topics>,
+    /// When it may be used.
+    pub validity: Validity,
+}
+
+/// All senders and topic keys.
+#[derive(Debug, Default)]
+pub struct Keyring {
+    senders: HashMap<Bytes, Sender>,
+    topic_keys: HashMap<Bytes, TopicKeyEntry>,
+}
+
+impl Keyring {
+    /// Builds a keyring of ids that differ.
+    pub fn new(
+        senders: impl IntoIterator<Item = Sender>,
+        topic_keys: impl IntoIterator<Item = TopicKeyEntry>,
+    ) -> Result<Self, KeyringError> {
+        let mut keyring = Self::default();
+        for sender in senders {
+            let id = Bytes::copy_from_slice(&sender.id);
+            if let Some(other) = keyring.senders.insert(id, sender) {
+                return Err(KeyringError::DuplicateSender(printable(&other.id)));
+            }
+        }
+        for mut entry in topic_keys {
+            let id = Bytes::copy_from_slice(&entry.id);
+            entry.key = entry.key.with_id(entry.id.clone());
+            if let Some(other) = keyring.topic_keys.insert(id, entry) {
+                return Err(KeyringError::DuplicateTopicKey(printable(&other.id)));
+            }
+        }
+        Ok(keyring)
+    }
+
+    /// The sender of this id, valid at present or not.
+    pub fn sender(&self, id: &[u8]) -> Option<&Sender> {
+        self.senders.get(id)
+    }
+
+    /// The topic key of this id, valid at present or not.
+    pub fn topic_key(&self, id: &[u8]) -> Option<&TopicKeyEntry> {
+        self.topic_keys.get(id)
+    }
+
+    /// The sender of this id, and the id in a form that is cheap to pass on.
+    pub(crate) fn enrolled(&self, id: &[u8]) -> Option<(&Bytes, &Sender)> {
+        self.senders.get_key_value(id)
+    }
+}
+
+fn printable(id: &[u8]) -> String {
+    String::from_utf8_lossy(id).into_owned()
+}

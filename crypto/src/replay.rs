@@ -1,0 +1,111 @@
+//! What was taken already: for every sender a sliding window of counters and a set of timed stamps.
+//!
+//! An envelope's [`Mark`] is looked up before the content is opened and taken after; of two connections that
+//! race with the same envelope, the second to take it loses. Time comes in as an argument. Always holds: a
+//! mark that was taken is not taken again, also after the allowed skew grew, the clock went back or memory
+//! ran full; when in doubt, refused. The windows outlive a keyring, so that a reload lets nothing through.
+//!
+//! Lock order: `senders`, then one sender's; both are held for a few lines, never across cryptography.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+
+use bytes::Bytes;
+
+use crate::error::OpenError;
+use crate::keyring::Keyring;
+use crate::window::SenderWindow;
+
+/// What makes an envelope of a sender different from all others of his.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Mark {
+    /// The sender's counter.
+    Seq(u64),
+    /// A stamp with a time and without a counter.
+    Timed {
+        /// The time under the stamp, in seconds since 1970.
+        issued_at: u64,
+        /// SHA-256 of the stamp.
+        stamp_hash: [u8; 32],
+    },
+}
+
+/// The windows of all senders.
+#[derive(Debug)]
+pub struct ReplayWindows {
+    timed_stamps_max: usize,
+    senders: RwLock<HashMap<Bytes, Arc<Mutex<SenderWindow>>>>,
+}
+
+impl ReplayWindows {
+    /// No windows yet; each sender will have room for this many timed stamps at once.
+    pub fn new(timed_stamps_max: usize) -> Self {
+        Self { timed_stamps_max, senders: RwLock::default() }
+    }
+
+    /// Takes again what was taken before a restart, as read from a journal of [`crate::Opened::mark`].
+    pub fn retake(&self, sender: &[u8], mark: Mark) {
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.insert(mark));
+    }
+
+    /// What is remembered of this sender, to be kept over a restart.
+    pub fn snapshot(&self, sender: &[u8]) -> Option<SenderWindow> {
+        let senders = self.senders.read().unwrap_or_else(PoisonError::into_inner);
+        let window = Arc::clone(senders.get(sender)?);
+        drop(senders);
+        let window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        Some(window.clone())
+    }
+
+    /// The ids of all senders that have a window, in order.
+    pub fn sender_ids(&self) -> Vec<Bytes> {
+        let senders = self.senders.read().unwrap_or_else(PoisonError::into_inner);
+        let mut ids: Vec<Bytes> = senders.keys().cloned().collect();
+        ids.sort_unstable();
+        ids
+    }
+
+    /// Puts back what [`Self::snapshot`] gave, instead of what is there.
+    pub fn restore(&self, sender: &[u8], window: SenderWindow) {
+        self.locked(&Bytes::copy_from_slice(sender), |present| *present = window);
+    }
+
+    /// Forgets everything of a sender: for a device that was enrolled anew and counts from the start. What it
+    /// stamped with the same key before can be repeated after this, so the key has to be another.
+    pub fn forget(&self, sender: &[u8]) {
+        self.senders.write().unwrap_or_else(PoisonError::into_inner).remove(sender);
+    }
+
+    /// Forgets the senders that are not enrolled any more. Whoever enrols one of them again with the same key
+    /// lets through once more what he stamped before, so a sender comes back with another key.
+    pub fn forget_unknown(&self, keyring: &Keyring) {
+        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+        senders.retain(|id, _| keyring.sender(id).is_some());
+    }
+
+    /// Whether the mark could be taken now; takes nothing.
+    pub(crate) fn check(&self, sender: &Bytes, mark: Mark, now: u64, skew_s: u64) -> Result<(), OpenError> {
+        self.locked(sender, |window| window.check(mark, now, skew_s, self.timed_stamps_max))
+    }
+
+    /// Takes the mark, unless somebody did since it was checked.
+    pub(crate) fn take(&self, sender: &Bytes, mark: Mark, now: u64, skew_s: u64) -> Result<(), OpenError> {
+        self.locked(sender, |window| {
+            window.check(mark, now, skew_s, self.timed_stamps_max)?;
+            window.insert(mark);
+            Ok(())
+        })
+    }
+
+    /// Runs on the sender's window, made if there is none. A panic elsewhere leaves no window half changed
+    /// in a way that lets a mark through twice, so a poisoned lock is used on.
+    fn locked<T>(&self, sender: &Bytes, run: impl FnOnce(&mut SenderWindow) -> T) -> T {
+        let known = self.senders.read().unwrap_or_else(PoisonError::into_inner).get(sender).cloned();
+        let window = known.unwrap_or_else(|| {
+            let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(senders.entry(sender.clone()).or_default())
+        });
+        let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        run(&mut window)
+    }
+}

@@ -1,0 +1,112 @@
+//! Key files: what is written is read, and an error names the field and never the value.
+#![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
+
+use proptest::prelude::*;
+use sealmq_crypto::{ContentAlgorithm, KeyError, SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
+
+/// The key of RFC 8037, appendix A.1.
+const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"dev",
+  "d":"nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+const PUBLIC: &str =
+    r#"{"kty":"OKP","crv":"Ed25519","kid":"dev","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+
+#[test]
+fn the_key_of_rfc_8037_is_read() {
+    let secret = SenderKey::from_bytes(ED25519.as_bytes()).unwrap();
+    let public = SenderPublicKey::from_bytes(PUBLIC.as_bytes()).unwrap();
+    assert_eq!(secret.public(), public);
+    assert_eq!(SenderPublicKey::from_bytes(ED25519.as_bytes()).unwrap(), public);
+    assert_eq!(secret.id(), b"dev");
+}
+
+#[test]
+fn every_key_comes_back_from_both_forms() {
+    let sender = SenderKey::generate("dev-1").unwrap();
+    assert_eq!(SenderKey::from_bytes(sender.to_jwk().unwrap().as_bytes()).unwrap(), sender);
+    assert_eq!(SenderKey::from_bytes(&sender.to_cose_key()).unwrap(), sender);
+    let public = sender.public();
+    assert_eq!(SenderPublicKey::from_bytes(public.to_jwk().unwrap().as_bytes()).unwrap(), public);
+    assert_eq!(SenderPublicKey::from_bytes(&public.to_cose_key()).unwrap(), public);
+    let symmetric = ContentAlgorithm::ALL.map(|algorithm| TopicKey::generate("k", algorithm).unwrap());
+    for key in symmetric.into_iter().chain([TopicKey::generate_x25519("k").unwrap()]) {
+        assert_eq!(TopicKey::from_bytes(key.to_jwk().unwrap().as_bytes()).unwrap(), key);
+        assert_eq!(TopicKey::from_bytes(&key.to_cose_key()).unwrap(), key);
+        if let Some(public) = key.public("any") {
+            assert_eq!(TopicPublicKey::from_bytes(public.to_jwk().unwrap().as_bytes()).unwrap(), public);
+            assert_eq!(TopicPublicKey::from_bytes(&public.to_cose_key()).unwrap(), public);
+            assert_eq!(TopicPublicKey::from_bytes(&key.to_cose_key()).unwrap(), public);
+        }
+    }
+}
+
+#[test]
+fn an_algorithm_may_be_left_out_for_aes() {
+    let read = |text: &str| TopicKey::from_bytes(text.as_bytes());
+    let (short, long) = ("AAAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA");
+    let jwk = |k: &str, alg: &str| format!(r#" {{"kty":"oct","kid":"k","k":"{k}"{alg}}}"#);
+    let key = |algorithm: ContentAlgorithm| {
+        TopicKey::from_symmetric("k", algorithm, [0; 32].get(..algorithm.key_bytes()).unwrap()).unwrap()
+    };
+    assert_eq!(read(&jwk(short, "")), Ok(key(ContentAlgorithm::A128Gcm)));
+    assert_eq!(read(&jwk(long, "")), Ok(key(ContentAlgorithm::A256Gcm)));
+    for name in ["ChaCha20/Poly1305", "C20P"] {
+        let alg = format!(r#","alg":"{name}""#);
+        assert_eq!(read(&jwk(long, &alg)), Ok(key(ContentAlgorithm::ChaCha20Poly1305)));
+    }
+    assert_eq!(read(&jwk(short, r#","alg":"A256GCM""#)), Err(KeyError::Length { field: "k", expected: 32 }));
+    assert_eq!(read(&jwk(short, r#","alg":"HS256""#)), Err(KeyError::Unsupported("alg")));
+    assert!(read(&jwk(long, "")).unwrap().into_master(ContentAlgorithm::A128Gcm).is_ok());
+    assert!(read(&jwk(short, "")).unwrap().into_x25519_master().is_err());
+}
+
+#[test]
+fn an_error_names_the_field_and_never_the_value() {
+    let d = "nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A";
+    let cases = [
+        (ED25519.replace(d, "nWGx"), "the field d must hold 32 bytes"),
+        (ED25519.replace(d, "nWGxne=="), "the field d cannot be read"),
+        (ED25519.replace("\"kid\"", "\"id\""), "the field kid is missing"),
+        (ED25519.replace("\"d\"", "\"e\""), "the field d is missing"),
+        (ED25519.replace("Ed25519", "Ed448"), "the field crv names something not supported"),
+        (ED25519.replace("OKP", "RSA"), "the field kty names something not supported"),
+        (ED25519.replace("Ed25519", "X25519"), "the key is not an Ed25519 key"),
+        (ED25519.replace("nWG", "nWH"), "the public half does not belong to the secret half"),
+        (ED25519.replace("\"d\":\"nWG", "\"d\":5,\"y\":\"nWG"), "not a JWK: see line 2, column 7"),
+        (ED25519.replace("\"x\"", "\"d\""), "not a JWK: see line 2, column 55"),
+        (d.to_owned(), "neither a JWK nor a COSE_Key"),
+        (String::new(), "neither a JWK nor a COSE_Key"),
+    ];
+    for (text, expected) in cases {
+        let error = SenderKey::from_bytes(text.as_bytes()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+        assert!(!format!("{error:?}").contains("nWG"));
+    }
+}
+
+#[test]
+fn a_weak_public_key_is_refused() {
+    let mut identity = [0; 32];
+    for byte in identity.iter_mut().take(1) {
+        *byte = 1;
+    }
+    assert_eq!(SenderPublicKey::from_public("weak", &identity), Err(KeyError::Weak));
+}
+
+#[test]
+fn debug_shows_the_id_alone() {
+    let sender = SenderKey::from_secret("dev-1", &[0xab; 32]);
+    assert_eq!(format!("{sender:?}"), "SenderKey(dev-1)");
+    assert_eq!(format!("{:?}", sender.public()), "SenderPublicKey(dev-1)");
+    let key = TopicKey::from_x25519("line\nbreak", &[0xab; 32]);
+    assert_eq!(format!("{key:?}"), "TopicKey(line\\nbreak)");
+    assert_eq!(format!("{:?}", key.public("any")), "Some(TopicPublicKey(line\\nbreak))");
+}
+
+proptest! {
+    #[test]
+    fn any_bytes_make_a_key_or_an_error(bytes: Vec<u8>) {
+        let _ = SenderKey::from_bytes(&bytes);
+        let _ = TopicKey::from_bytes(&[b"{", &bytes[..]].concat());
+    }
+}

@@ -1,7 +1,0 @@
-//! Topic filters.
-
-use bytestring::ByteString;
-
-/// A topic filter.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TopicFilter(ByteString);
