@@ -133,8 +133,8 @@ fn full_window_keeps_the_order() {
 /// [MQTT-4.6.0-5], [MQTT-4.6.0-6]: messages of one topic arrive in the order in which they came.
 #[test]
 fn order_of_a_topic_is_kept() {
-    let (_broker, mut receiver, mut sender) = pair("[limits]\ninflight_messages_max = 7");
-    let mut tls = Wire::client_tls(&_broker, "tls");
+    let (broker, mut receiver, mut sender) = pair("[limits]\ninflight_messages_max = 7");
+    let mut tls = Wire::client_tls(&broker, "tls");
     tls.subscribe("+", 1);
     for qos in 0..=2 {
         let publishes = (0..300).map(|n: u16| Publish::new("a", n.to_string()).qos(qos, 1 + n).bytes());
@@ -150,7 +150,7 @@ fn order_of_a_topic_is_kept() {
 /// others have been through.
 #[test]
 fn id_in_flight_is_not_given_twice() {
-    const ALL_IDS: u32 = 65_535;
+    const ALL_IDS: u16 = u16::MAX;
     let (_broker, mut receiver, mut sender) = pair("[limits]\ninflight_messages_max = 1000");
     sender.publish(&Publish::new("a", "held").qos(1, 1));
     let held = receiver.expect_publish();
@@ -158,10 +158,10 @@ fn id_in_flight_is_not_given_twice() {
     let mut sent = 1;
     while sent < ALL_IDS {
         let batch = (ALL_IDS - sent).min(900);
-        let publishes = (1..=batch).map(|n| Publish::new("a", "x").qos(1, n as u16).bytes());
+        let publishes = (1..=batch).map(|n| Publish::new("a", "x").qos(1, n).bytes());
         sender.send(publishes.collect::<Vec<_>>().concat());
         for n in 1..=batch {
-            sender.expect(puback(n as u16));
+            sender.expect(puback(n));
         }
         let ids: Vec<u16> = (0..batch).map(|_| receiver.expect_publish().id).collect();
         assert!(!ids.contains(&held.id), "after {sent} messages");

@@ -58,7 +58,7 @@ fn code_2_for_a_client_id_that_is_not_allowed() {
     }
 }
 
-/// §3.2.2.3: more connections than `limits.connections_max`.
+/// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: more connections than `limits.connections_max`.
 #[test]
 fn code_3_over_the_bound_on_connections() {
     let broker = Broker::with_config("[limits]\nconnections_max = 2");
@@ -76,7 +76,7 @@ fn code_3_over_the_bound_on_connections() {
     assert!(free);
 }
 
-/// §3.2.2.3: more persistent sessions than `limits.sessions_max`.
+/// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: more persistent sessions than `limits.sessions_max`.
 #[test]
 fn code_3_over_the_bound_on_sessions() {
     let broker = Broker::with_config("[limits]\nsessions_max = 1");
@@ -86,7 +86,7 @@ fn code_3_over_the_bound_on_sessions() {
     Wire::resume(&broker, &Connect::new("one").persistent());
 }
 
-/// §3.2.2.3: the server shuts down. A connection that has not said CONNECT yet holds it open.
+/// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: the server shuts down. A connection that has not said CONNECT yet holds it open.
 #[test]
 fn code_3_while_shutting_down() {
     let broker = Broker::start();
@@ -101,7 +101,7 @@ fn code_3_while_shutting_down() {
     assert!(broker.stop().0.success());
 }
 
-/// §3.2.2.3: a wrong password, an unknown user name, a user name without password.
+/// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: a wrong password, an unknown user name, a user name without password.
 #[test]
 fn code_4_for_a_wrong_user_name_or_password() {
     let broker = Setup::new()
@@ -124,7 +124,7 @@ fn code_4_for_a_wrong_user_name_or_password() {
     Wire::connect(&broker, &Connect::new("d").user("bert").password("battery staple"));
 }
 
-/// §3.2.2.3: no user name where `auth.allow_anonymous` is false.
+/// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: no user name where `auth.allow_anonymous` is false.
 #[test]
 fn code_5_without_user_name_where_one_is_asked_for() {
     let broker = Setup::new()

@@ -108,7 +108,7 @@ impl Receiver {
             _ => panic!("unexpected {packet:02x?}"),
         };
         // The broker may have closed this connection already: then it sends all of it again.
-        wire.into_iter().for_each(|wire| drop(wire.try_send(&answer)));
+        let _ = wire.map(|wire| wire.try_send(&answer));
     }
 
     fn handle_publish(&mut self, publish: &Publish) -> Vec<u8> {

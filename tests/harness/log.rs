@@ -97,8 +97,7 @@ impl Log {
 
     /// The whole log so far.
     pub(crate) fn text(&self) -> String {
-        let lines = self.lock();
-        lines.lines.iter().map(|line| format!("{}\n", line.text)).collect()
+        self.lines(|_| true).into_iter().flat_map(|line| [line.text, "\n".to_owned()]).collect()
     }
 
     /// Whether both streams ended within the time: the process is gone, or about to be.

@@ -129,7 +129,7 @@ impl Wire {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream,
         };
-        let mut room = [0; 64 * 1024];
+        let mut room = [0; 16 * 1024];
         let n = stream.read(&mut room)?;
         if n == 0 {
             return Err(io::ErrorKind::UnexpectedEof.into());
