@@ -216,3 +216,48 @@ fn session_that_moves_under_load_loses_and_doubles_nothing() {
     assert!(sent > MOVES && receiver.received["load/1"] == all && receiver.received["load/2"] == all);
     assert!(receiver.doubled > 0, "the test moved no session with messages in flight");
 }
+
+/// [MQTT-4.3.3-2], [MQTT-4.4.0-1]: a publisher that is taken over again and again, and sends again what
+/// was not answered, is heard once for each message of QoS 2, and in order.
+#[test]
+fn publisher_that_moves_is_heard_once() {
+    const MOVES: u16 = 60;
+    const BATCH: u16 = 5;
+    let broker = Broker::start();
+    let mut receiver = Wire::client(&broker, "receiver");
+    receiver.subscribe("a", 2);
+    let connect = Connect::new("mover").persistent();
+    let mut wire = Wire::connect(&broker, &connect);
+    // Ids of messages without PUBREC, and of those without PUBCOMP, each in order; id and number are one.
+    let (mut unreceived, mut unreleased) = (VecDeque::new(), VecDeque::new());
+    let publish = |id: u16| Publish::new("a", id.to_string()).qos(2, id);
+    for n in 0..=MOVES {
+        let new = n * BATCH + 1..=n * BATCH + BATCH;
+        wire.send(new.clone().flat_map(|id| publish(id).bytes()).collect::<Vec<_>>());
+        unreceived.extend(new);
+        let answers = if n == MOVES { usize::MAX } else { usize::from(n * 3 % 11) };
+        for _ in 0..answers {
+            if unreceived.is_empty() && unreleased.is_empty() {
+                break;
+            }
+            let packet = wire.receive();
+            if packet[0] == 0x50 {
+                let id: u16 = unreceived.pop_front().unwrap();
+                assert_eq!(packet, pubrec(id));
+                wire.send(pubrel(id));
+                unreleased.push_back(id);
+            } else {
+                assert_eq!(packet, pubcomp(unreleased.pop_front().unwrap()));
+            }
+        }
+        if n < MOVES {
+            wire = Wire::resume(&broker, &connect);
+            wire.send(unreleased.iter().flat_map(|id| pubrel(*id)).collect::<Vec<_>>());
+            wire.send(unreceived.iter().flat_map(|id| publish(*id).dup().bytes()).collect::<Vec<_>>());
+        }
+    }
+    for number in 1..=(MOVES + 1) * BATCH {
+        receiver.take(&number.to_string());
+    }
+    receiver.expect_nothing_but_pong();
+}
