@@ -12,11 +12,13 @@
 //! | 5 | `router/mod.rs` | `Message` | one `Delivery` for each match; retained and stored first |
 //! | 6 | `session/outbound.rs` | `Delivery` | packet with QoS and id, inside the window |
 //!
-//! then 2 and 1 again, outward. The API is [`cli::run`]: this is a daemon.
+//! then 2 and 1 again, outward. The API is [`cli::run`] with
+//! [`daemon::serve`]: this is a program, in a library so that it can be tested.
 
 mod auth;
 pub mod cli;
 mod connection;
+pub mod daemon;
 mod error;
 mod files;
 mod ingress;

@@ -3,5 +3,5 @@
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    sealmq::cli::run()
+    sealmq::cli::run(sealmq::daemon::serve)
 }

@@ -22,6 +22,7 @@ use parking_lot::RwLock;
 use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
+use sealmq_config::listener::Listener;
 use sealmq_config::storage::Durability;
 use sealmq_crypto::ReplayWindows;
 use sealmq_protocol::codec;
@@ -62,10 +63,14 @@ pub(crate) struct Rulebook {
 }
 
 impl Rulebook {
-    /// Reads every file that the configuration names.
-    pub(crate) fn load(config: &Config) -> Result<Self, StartError> {
-        let tls = config.listeners.iter().map(|listener| {
-            listener.tls.as_ref().map(listener::tls::server_config).transpose()
+    /// Reads every file that the configuration names. Listeners stay as they run: of those in the
+    /// configuration, one with the same address may bring a new certificate.
+    pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
+        let tls = running.iter().enumerate().map(|(place, running)| {
+            let same = |listener: &&Listener| listener.bind == running.bind && listener.tls.is_some();
+            let there = config.listeners.get(place).filter(same);
+            let now = there.or_else(|| config.listeners.iter().find(same)).unwrap_or(running);
+            running.tls.as_ref().and(now.tls.as_ref()).map(listener::tls::server_config).transpose()
         });
         Ok(Self {
             edition: 0,
@@ -81,7 +86,7 @@ impl Rulebook {
         Permissions::of(&self.acl, client_id, user)
     }
 
-    /// The certificate of a listener, by its place in the configuration.
+    /// The certificate of a listener, by its place in the configuration that was started with.
     pub(crate) fn tls(&self, listener: usize) -> Option<&Arc<rustls::ServerConfig>> {
         self.tls.get(listener)?.as_ref()
     }
@@ -219,11 +224,11 @@ impl Drop for Counted {
 /// to be read again. `listening` is called once every listener is bound.
 pub(crate) async fn run(
     config: &Config,
-    mut reload: impl AsyncFnMut() -> Option<Config>,
+    mut reload: impl AsyncFnMut() -> Config,
     stop: impl Future<Output = ()>,
     listening: impl FnOnce(&[Listening]),
 ) -> Result<(), StartError> {
-    let broker = Arc::new(Broker::new(config, Rulebook::load(config)?));
+    let broker = Arc::new(Broker::new(config, Rulebook::load(config, &config.listeners)?));
     let listeners = listener::bind_all(config).await?;
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
@@ -238,7 +243,7 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            Some(config) = reload() => apply(&broker, &config),
+            fresh = reload() => apply(&broker, &fresh, &config.listeners),
         }
     }
     let timeout = Duration::from_secs(config.limits.shutdown_timeout_s);
@@ -251,8 +256,8 @@ pub(crate) async fn run(
 }
 
 /// Takes what a reload may change; on an error everything stays as it was.
-fn apply(broker: &Broker, config: &Config) {
-    match Rulebook::load(config) {
+fn apply(broker: &Broker, config: &Config, running: &[Listener]) {
+    match Rulebook::load(config, running) {
         Ok(rulebook) => {
             broker.replace_rules(rulebook);
             tracing::info!("reloaded: keys, policies, permissions, passwords, certificates");

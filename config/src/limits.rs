@@ -19,7 +19,7 @@ pub struct Limits {
     pub topic_levels_max: usize,
     /// Subscriptions of one client; one more is answered with 0x80. Default: 100,000.
     pub subscriptions_per_client_max: usize,
-    /// Messages of QoS 1 and 2 sent to a client and not yet acknowledged; more wait. Default: 1,024.
+    /// Messages of QoS 1 and 2 sent to a client and not yet acknowledged; more wait. Default: 4,096.
     pub inflight_messages_max: usize,
     /// Messages of QoS 2 received from a client and not yet released; one more closes the connection.
     /// Default: 65,535.
@@ -63,7 +63,7 @@ impl Limits {
                 1..=10_000_000,
                 100_000,
             ),
-            inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 1_024),
+            inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 4_096),
             inbound_qos2_max: section.count("inbound_qos2_max", 1..=65_535, 65_535),
             inbox_messages_max: section.count("inbox_messages_max", 1..=16_777_216, 32_768),
             inbox_bytes_max: section.bytes("inbox_bytes_max", 1_024..=(1 << 40), 32 << 20),

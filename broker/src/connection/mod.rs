@@ -341,13 +341,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(Ending::WriteStalled);
         }
         // While the client is deliberately not read, its silence is no fault of its own.
+        let mut silence = None;
         if self.paused.is_none() && !self.draining {
             self.session.handle_timeout(now.instant);
             self.carry_out(now)?;
+            silence = self.session.poll_timeout();
         }
         let paused = self.paused.as_ref().map(|(_, until)| *until);
-        let deadlines = [self.session.poll_timeout(), stalled, paused];
-        self.timer.poll(deadlines.into_iter().flatten().min(), cx);
+        self.timer.poll([silence, stalled, paused].into_iter().flatten().min(), cx);
         Ok(())
     }
 

@@ -54,7 +54,7 @@ impl Client {
     /// Connects with a persistent session to a broker of its own.
     async fn connect(store: Arc<Manual>) -> Self {
         let config = Config::default();
-        let rulebook = Rulebook::load(&config).unwrap();
+        let rulebook = Rulebook::load(&config, &[]).unwrap();
         let broker = Arc::new(Broker::with_store(&config, rulebook, store));
         let (pipe, theirs) = tokio::io::duplex(1 << 16);
         let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };

@@ -43,7 +43,7 @@ pub(crate) async fn bind_all(config: &Config) -> Result<Vec<Listening>, StartErr
         .map(|(number, listener)| {
             let bound = bind(listener.bind).and_then(|socket| Ok((socket.local_addr()?, socket)));
             let (addr, socket) =
-                bound.map_err(|source| StartError::cannot_bind(listener.bind, &source))?;
+                bound.map_err(|source| StartError::Bind { addr: listener.bind, source })?;
             Ok(Listening { socket, number, addr, secure: listener.tls.is_some() })
         })
         .collect()
@@ -88,6 +88,10 @@ impl Listening {
             return;
         }
         let tls = broker.rules().tls(self.number).cloned();
+        if self.secure && tls.is_none() {
+            tracing::error!(%addr, listener = %self.addr, "closed: a TLS listener without certificate");
+            return;
+        }
         let broker = broker.clone();
         tokio::spawn(async move {
             let _counted = counted;
