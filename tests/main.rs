@@ -1,1 +1,17 @@
-//! Integration tests.
+//! Integration tests: the real `sealmq` binary, spoken to with raw packets and by foreign clients.
+//!
+//! The chapters: `conformance` holds the broker against MQTT 3.1.1, clause by clause; `tidy` holds
+//! the sources against the project's rules. What all share is in `harness`. Every test starts a broker
+//! of its own on ports that the system picks, so that all may run at once.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that cannot go on fails, also in the functions that tests share"
+)]
+
+mod conformance;
+mod harness;
+mod tidy;

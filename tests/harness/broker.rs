@@ -1,0 +1,282 @@
+//! A real broker: the binary built from these sources, started with a configuration file in a folder of
+//! its own, on ports that the system picks.
+//!
+//! It is there when [`Broker::start`] returns, since it has logged where it listens; it is gone when the
+//! value is dropped. A test that panics prints the broker's log.
+
+use super::PATIENCE;
+use super::certificates::certificates;
+use super::log::{Log, LogLine};
+use std::io::Write;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::OnceLock;
+use tempfile::TempDir;
+
+/// What is written where a configuration names no listener: one plaintext, one TLS.
+const LISTENERS: &str = r#"
+[[listener]]
+bind = "127.0.0.1:0"
+[[listener]]
+bind = "127.0.0.1:0"
+[listener.tls]
+cert = "server.pem"
+key = "server.key"
+"#;
+
+/// A running broker.
+pub(crate) struct Broker {
+    child: Child,
+    log: Log,
+    dir: TempDir,
+    listeners: Vec<Listening>,
+}
+
+/// Where a broker listens.
+#[derive(Debug, Clone, Copy)]
+struct Listening {
+    addr: SocketAddr,
+    tls: bool,
+}
+
+impl Broker {
+    /// A broker with everything at its default.
+    pub(crate) fn start() -> Self {
+        Setup::new().start()
+    }
+
+    /// A broker with this in its configuration file; without a `[[listener]]` in it, it gets the
+    /// default ones.
+    pub(crate) fn with_config(toml: &str) -> Self {
+        Setup::new().config(toml).start()
+    }
+
+    /// The first plaintext listener.
+    pub(crate) fn addr(&self) -> SocketAddr {
+        self.listener(false)
+    }
+
+    /// The first TLS listener.
+    pub(crate) fn tls_addr(&self) -> SocketAddr {
+        self.listener(true)
+    }
+
+    fn listener(&self, tls: bool) -> SocketAddr {
+        let found = self.listeners.iter().find(|listener| listener.tls == tls);
+        found.expect("the configuration has such a listener").addr
+    }
+
+    /// The folder of its configuration: `sealmq.toml`, certificates, whatever [`Setup::file`] put there.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The certificate of the authority that signed the broker's, as a file for foreign clients.
+    pub(crate) fn ca_file(&self) -> PathBuf {
+        self.dir().join("ca.pem")
+    }
+
+    /// Its log.
+    pub(crate) fn log(&self) -> &Log {
+        &self.log
+    }
+
+    /// The first log line that fits; waits for it.
+    pub(crate) fn log_line(&self, fits: impl Fn(&LogLine) -> bool) -> LogLine {
+        self.log.line(fits)
+    }
+
+    /// The log line that says that the connection from `addr` was closed for breaking `clause`.
+    pub(crate) fn closed_for(&self, addr: SocketAddr, clause: &str) -> LogLine {
+        let addr = addr.to_string();
+        let closed = |line: &LogLine| line.field("addr") == Some(&addr) && line.contains("closed");
+        let line = self.log_line(closed);
+        assert_eq!(line.field("clause"), Some(clause), "{}", line.text);
+        line
+    }
+
+    /// Sends SIGTERM.
+    pub(crate) fn terminate(&self) {
+        self.signal("TERM");
+    }
+
+    /// Sends SIGHUP: keys, policies, passwords and certificates are read again.
+    pub(crate) fn reload(&self) {
+        self.signal("HUP");
+    }
+
+    /// Sends SIGTERM, and waits for the end of the process.
+    pub(crate) fn stop(mut self) -> (ExitStatus, Log) {
+        self.terminate();
+        (self.wait(), self.log.clone())
+    }
+
+    /// Waits for the end of the process.
+    pub(crate) fn wait(&mut self) -> ExitStatus {
+        assert!(self.log.await_end(PATIENCE * 3), "the broker does not end:\n{}", self.log.text());
+        self.child.wait().unwrap()
+    }
+
+    /// Resident memory of the process, bytes.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024
+    }
+
+    fn signal(&self, name: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-s", name, &pid]).status().unwrap();
+        assert!(sent.success());
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // An error says that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the broker's log:\n{}---", self.log.text());
+        }
+    }
+}
+
+/// A broker that is about to be started: its folder, its files, its configuration.
+pub(crate) struct Setup {
+    dir: TempDir,
+    config: String,
+    env: Vec<(String, String)>,
+}
+
+impl Setup {
+    /// A folder with `ca.pem`, `server.pem` and `server.key`, and an empty configuration.
+    pub(crate) fn new() -> Self {
+        let setup = Self { dir: TempDir::new().unwrap(), config: String::new(), env: Vec::new() };
+        let made = certificates();
+        let files =
+            [("ca.pem", &made.ca), ("server.pem", &made.server.cert), ("server.key", &made.server.key)];
+        files.into_iter().fold(setup, |setup, (name, text)| setup.file(name, text))
+    }
+
+    /// The folder; relative paths in the configuration start here.
+    pub(crate) fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// Puts a file into the folder.
+    pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
+        std::fs::write(self.dir().join(name), content).unwrap();
+        self
+    }
+
+    /// Adds to the configuration file. Keys outside of sections are not possible here.
+    pub(crate) fn config(mut self, toml: &str) -> Self {
+        self.config.push_str(toml);
+        self.config.push('\n');
+        self
+    }
+
+    /// Sets a variable of the broker's environment.
+    pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
+        self.env.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// Runs `sealmq` with other arguments in the folder, to its end: `passwd`, `keys`, `seal`, ...
+    pub(crate) fn run(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+        run(self.dir(), args, stdin)
+    }
+
+    /// Adds a user to the password file `passwd`.
+    pub(crate) fn password(self, user: &str, password: &str) -> Self {
+        let output = self.run(&["passwd", "passwd", user], format!("{password}\n"));
+        assert!(output.status.success(), "{output:?}");
+        self
+    }
+
+    /// Starts the broker, and waits until it listens.
+    pub(crate) fn start(self) -> Broker {
+        let mut broker = self.spawn();
+        // The last listener of the file is logged last, but how many there are the file alone says.
+        let text = std::fs::read_to_string(broker.dir().join("sealmq.toml")).unwrap();
+        let listeners = text.lines().filter(|line| line.trim() == "[[listener]]").count();
+        broker.listeners = (0..listeners).map(|n| broker.listening(n)).collect();
+        broker
+    }
+
+    /// Starts the broker without waiting: for tests in which it does not get as far as to listen.
+    pub(crate) fn spawn(mut self) -> Broker {
+        if !self.config.contains("[[listener]]") {
+            self.config.push_str(LISTENERS);
+        }
+        let config = format!("data_dir = \"data\"\n{}", self.config);
+        let file = self.dir().join("sealmq.toml");
+        std::fs::write(&file, config).unwrap();
+        let mut child = Command::new(binary())
+            .arg("--config")
+            .arg(&file)
+            .current_dir(self.dir())
+            .env("SEALMQ_TELEMETRY__LOG_JSON", "true")
+            .envs(self.env)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let log = Log::default();
+        log.follow(child.stdout.take().unwrap());
+        log.follow(child.stderr.take().unwrap());
+        Broker { child, log, dir: self.dir, listeners: Vec::new() }
+    }
+}
+
+impl Broker {
+    fn listening(&self, n: usize) -> Listening {
+        let line = self.log.nth_line(n, |line| line.message() == "listening");
+        let addr = line.field("addr").expect("the log line has an address").parse().unwrap();
+        let tls = line.value("tls").and_then(serde_json::Value::as_bool).expect("it says whether TLS");
+        Listening { addr, tls }
+    }
+}
+
+/// Runs `sealmq` in the folder `dir`, to its end.
+pub(crate) fn run(dir: &Path, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
+    let mut child = Command::new(binary())
+        .args(args)
+        .current_dir(dir)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    // A command that reads nothing may be gone already.
+    let _ = child.stdin.take().unwrap().write_all(stdin.as_ref());
+    child.wait_with_output().unwrap()
+}
+
+/// The binary, built from the sources as they are now, once for each run of the tests.
+pub(crate) fn binary() -> &'static Path {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    BUILT.get_or_init(|| {
+        // <target>/<profile>/deps/integration-<hash>
+        let exe = std::env::current_exe().unwrap();
+        let profile = exe.ancestors().nth(2).unwrap();
+        let mut cargo = Command::new(env!("CARGO"));
+        cargo.args(["build", "--quiet", "--package", "sealmq", "--bin", "sealmq", "--target-dir"]);
+        cargo.arg(profile.parent().unwrap());
+        if profile.ends_with("release") {
+            cargo.arg("--release");
+        }
+        // What cargo says of this package would make it build others anew.
+        for (name, _) in std::env::vars() {
+            if ["CARGO_PKG_", "CARGO_MANIFEST_", "CARGO_CRATE_"].iter().any(|own| name.starts_with(own)) {
+                cargo.env_remove(name);
+            }
+        }
+        let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
+        assert!(built.success(), "the broker does not compile");
+        profile.join("sealmq")
+    })
+}
