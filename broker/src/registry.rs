@@ -241,7 +241,7 @@ impl Registry {
             if let Some(parked) = owner.parked {
                 self.discard(&parked.session);
             }
-            tracing::info!(client = %client_id, "session expired (mqtt.session_expiry_s)");
+            tracing::info!(client = %client_id.escape_debug(), "session expired (mqtt.session_expiry_s)");
         }
     }
 

@@ -389,7 +389,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Counts and logs a message that was refused, without topic and payload.
     fn report(&self, refusal: crate::ingress::Refusal) {
         self.broker.metrics.add_refusal(refusal);
-        let (client, addr) = (self.session.client_id(), self.peer.addr);
+        // Escaped: a client id may hold what would forge a line.
+        let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
         if refusal == crate::ingress::Refusal::Repeated {
             tracing::debug!(%client, %addr, "an envelope was sent again by its own session; acknowledged");
         } else {
