@@ -137,7 +137,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads and handles what has come.
     fn receive(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let mut taken = 0;
-        let mut missing = 0;
+        // What came right behind CONNECT is here already; a client need not wait for CONNACK (§3.1.4).
+        let mut missing = if self.io.read.is_empty() { 0 } else { self.take_packets(now)? };
         while taken < TURN_BYTES_MAX && self.io.has_room() {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,
