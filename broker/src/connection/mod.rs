@@ -105,7 +105,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             moved = true;
             match mail {
                 None => {}
-                Some(Command::TakenOver) => return Err(Ending::TakenOver),
+                Some(Command::TakenOver) => {
+                    // What the client sent before it came back counts, DISCONNECT most of all.
+                    if self.may_read(now, cx) {
+                        self.receive(now, cx)?;
+                    }
+                    return Err(Ending::TakenOver);
+                }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => return Err(Ending::Shutdown),
