@@ -6,9 +6,10 @@
 //! messages go on into the mailbox, which is the same before and after. Each claim has a ticket, so
 //! that of several connections that want the same client id the newest wins.
 
+use crate::delivery::SessionId;
 use crate::mailbox::{Bounds, Command, Mailbox};
 use crate::router::Router;
-use crate::session::{Session, SessionId};
+use crate::session::Session;
 use crate::store::{Change, Store};
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};

@@ -74,7 +74,7 @@ fn full_queue_drops_the_oldest() {
 /// `limits.queue_bytes_max` counts topic and payload.
 #[test]
 fn queue_is_bounded_in_bytes() {
-    let (broker, mut sender) = absent("[limits]\nqueue_bytes_max = 3000");
+    let (broker, mut sender) = absent("[mqtt]\npacket_bytes_max = 3000\n[limits]\nqueue_bytes_max = 3000");
     let payload = |n: u8| n.to_string().repeat(999);
     for n in 1..=5 {
         sender.publish(&Publish::new("a", payload(n)).qos(1, 1));
@@ -85,7 +85,9 @@ fn queue_is_bounded_in_bytes() {
 /// `storage.queued_bytes_max` bounds all queues together.
 #[test]
 fn all_queues_together_are_bounded_in_bytes() {
-    let (broker, mut sender) = absent("[storage]\nqueued_bytes_max = 3000");
+    let (broker, mut sender) = absent(
+        "[mqtt]\npacket_bytes_max = 3000\n[limits]\nqueue_bytes_max = 3000\n[storage]\nqueued_bytes_max = 3000",
+    );
     let other = Connect::new("other").persistent();
     let mut wire = Wire::connect(&broker, &other);
     wire.subscribe("a", 1);

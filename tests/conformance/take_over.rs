@@ -62,6 +62,23 @@ fn will_of_the_old_connection_is_published() {
     watcher.expect_nothing_but_pong();
 }
 
+/// [MQTT-3.14.4-3]: what a client sent before it came back counts, DISCONNECT most of all: its will is
+/// discarded, though the new connection is served before the old one was read to its end.
+#[test]
+fn what_was_sent_before_the_take_over_counts() {
+    let broker = Broker::start();
+    let mut watcher = Wire::client(&broker, "watcher");
+    watcher.subscribe("#", 0);
+    let connect = Connect::new("c").will(Publish::new("will", "never"));
+    let mut wire = Wire::connect(&broker, &connect);
+    for n in 0..200 {
+        wire.send([&Publish::new("a", n.to_string()).bytes(), DISCONNECT].concat());
+        wire = Wire::connect(&broker, &connect);
+        watcher.take(&n.to_string());
+    }
+    watcher.expect_nothing_but_pong();
+}
+
 /// [MQTT-3.1.4-2]: of many that come at once, one stays.
 #[test]
 fn of_many_claims_at_once_one_wins() {

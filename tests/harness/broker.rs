@@ -9,6 +9,7 @@ use super::certificates::certificates;
 use super::log::{Log, LogLine};
 use std::io::Write;
 use std::net::SocketAddr;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::OnceLock;
@@ -165,9 +166,11 @@ impl Setup {
         self.dir.path()
     }
 
-    /// Puts a file into the folder.
+    /// Puts a file into the folder, readable by its owner alone.
     pub(crate) fn file(self, name: &str, content: impl AsRef<[u8]>) -> Self {
-        std::fs::write(self.dir().join(name), content).unwrap();
+        let path = self.dir().join(name);
+        std::fs::write(&path, content).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
         self
     }
 
@@ -243,7 +246,9 @@ impl Broker {
 
 /// Runs `sealmq` in the folder `dir`, to its end.
 pub(crate) fn run(dir: &Path, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
-    let mut child = Command::new(binary())
+    let mut child = Command::new("timeout")
+        .arg(PATIENCE.as_secs().to_string())
+        .arg(binary())
         .args(args)
         .current_dir(dir)
         .stdin(Stdio::piped())

@@ -3,11 +3,11 @@
 //! refused gets its return code and a line in the log that names the rule.
 
 use super::{Connection, Timer};
+use crate::broker::Broker;
 use crate::connection::io::Io;
 use crate::mailbox::Command;
 use crate::registry::{ClaimError, Claimed};
 use crate::router::Turn;
-use crate::server::Broker;
 use crate::session::Ending;
 use crate::session::connect::{self, Refused};
 use sealmq_protocol::packet::{ConnAck, Connect, Version};
@@ -172,7 +172,6 @@ where
         stalled: None,
         timer: Timer::default(),
         draining: false,
-        unhandled: true,
         broker,
     };
     let ending = connection.run().await;
