@@ -210,6 +210,10 @@ impl Mailbox {
     fn keep(&self, inner: &mut Inner, delivery: Delivery) -> Pushed {
         let limits = &self.bounds.limits;
         let size = delivery.message.size();
+        if size > limits.queue_bytes_max {
+            // Not even an empty queue would hold it.
+            return Pushed::Dropped;
+        }
         let has_room = |inner: &Inner| {
             inner.queue.len() < limits.queue_messages_max
                 && inner.bytes + size <= limits.queue_bytes_max

@@ -5,7 +5,6 @@
 use crate::Config;
 use crate::listener::Listener;
 use crate::report::Report;
-use crate::units::ByteSize;
 use std::collections::BTreeMap;
 
 /// Reports what does not fit together.
@@ -16,7 +15,6 @@ pub(crate) fn check(config: &Config, report: &mut Report) {
     unique("topic_key", "id", config.topic_keys.iter().map(|key| key.id.as_str()), report);
     policies(config, report);
     placeholders(config, report);
-    sizes(config, report);
 }
 
 fn listeners(listeners: &[Listener], report: &mut Report) {
@@ -89,20 +87,6 @@ fn placeholders(config: &Config, report: &mut Report) {
                 let path = format!("acl[{rule}].topics[{at}]");
                 report.wrong(&path, &format!("{text:?}"), "%u and %c as a whole level, as in home/%u/#");
             }
-        }
-    }
-}
-
-/// A message that may be sent has to fit where it may have to wait.
-fn sizes(config: &Config, report: &mut Report) {
-    let packet = ("mqtt.packet_bytes_max", config.mqtt.packet_bytes_max);
-    let inbox = ("limits.inbox_bytes_max", config.limits.inbox_bytes_max);
-    let queue = ("limits.queue_bytes_max", config.limits.queue_bytes_max);
-    let queued = ("storage.queued_bytes_max", config.storage.queued_bytes_max);
-    for ((small, found), (large, bound)) in [(packet, inbox), (packet, queue), (queue, queued)] {
-        if found > bound {
-            let [found, bound] = [found, bound].map(|bytes| ByteSize(bytes as u64));
-            report.wrong(small, &found.to_string(), &format!("at most {large}, which is {bound}"));
         }
     }
 }

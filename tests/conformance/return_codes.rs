@@ -89,7 +89,7 @@ fn code_3_over_the_bound_on_sessions() {
 /// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: the server shuts down. A connection that has not said CONNECT yet holds it open.
 #[test]
 fn code_3_while_shutting_down() {
-    let broker = Broker::start();
+    let mut broker = Broker::start();
     let mut late = Wire::open(&broker);
     // By the answer to this one, the broker has accepted the one before.
     Wire::client(&broker, "first").expect_nothing_but_pong();
@@ -98,7 +98,7 @@ fn code_3_while_shutting_down() {
     late.send(Connect::new("late").bytes());
     late.expect(packets::connack(false, 3));
     late.expect_closed();
-    assert!(broker.stop().0.success());
+    assert!(broker.wait().success());
 }
 
 /// §3.2.2.3, [MQTT-3.2.2-4], [MQTT-3.2.2-5]: a wrong password, an unknown user name, a user name without password.

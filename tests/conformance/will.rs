@@ -61,12 +61,12 @@ fn will_is_published_after_a_breach_of_the_protocol() {
 /// [MQTT-3.1.2-8]: the server stops; the will goes out while there are subscribers.
 #[test]
 fn will_is_published_when_the_server_stops() {
-    let (broker, mut watcher) = watched("");
+    let (mut broker, mut watcher) = watched("");
     let _mortal = Wire::connect(&broker, &mortal("stop"));
     broker.terminate();
     watcher.take("stop");
     watcher.expect_closed();
-    assert!(broker.stop().0.success());
+    assert!(broker.wait().success());
 }
 
 /// [MQTT-3.14.4-3], [MQTT-3.1.2-10]: not after DISCONNECT.

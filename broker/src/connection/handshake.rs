@@ -172,6 +172,7 @@ where
         stalled: None,
         timer: Timer::default(),
         draining: false,
+        unhandled: true,
         broker,
     };
     let ending = connection.run().await;

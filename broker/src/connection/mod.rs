@@ -56,6 +56,8 @@ struct Connection<S> {
     timer: Timer,
     /// The server stops: nothing more is read.
     draining: bool,
+    /// Something came right behind CONNECT and lies in the buffer.
+    unhandled: bool,
 }
 
 /// The time as of the turn at hand: for timers, and in seconds since 1970.
@@ -143,8 +145,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads and handles what has come.
     fn receive(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let mut taken = 0;
-        // What came right behind CONNECT is here already; a client need not wait for CONNACK (§3.1.4).
-        let mut missing = if self.io.read.is_empty() { 0 } else { self.take_packets(now)? };
+        let mut missing = 0;
+        if std::mem::take(&mut self.unhandled) {
+            missing = self.take_packets(now)?;
+        }
         while taken < TURN_BYTES_MAX && self.io.has_room() {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,

@@ -21,7 +21,7 @@ fn limits() -> Limits {
         sessions_max: 1_000_000,
         topic_levels_max: 128,
         subscriptions_per_client_max: 100_000,
-        inflight_messages_max: 1_024,
+        inflight_messages_max: 4_096,
         inbound_qos2_max: 65_535,
         inbox_messages_max: 32_768,
         inbox_bytes_max: 32 * MIB,

@@ -106,11 +106,6 @@ fn what_is_wrong_with_a_variable_names_it() {
             "",
             "environment variable SEALMQ_DATA_DIR: data_dir: found \"\"; allowed: a path",
         ),
-        (
-            "SEALMQ_LIMITS__INBOX_BYTES_MAX",
-            "1 MiB",
-            "defaults: mqtt.packet_bytes_max: found 16 MiB; allowed: at most limits.inbox_bytes_max, which is 1 MiB",
-        ),
     ] {
         assert_eq!(load_env(&[(name, value)]).unwrap_err().to_string(), expected);
     }

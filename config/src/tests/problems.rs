@@ -242,14 +242,6 @@ fn what_does_not_fit_together() {
             "auth.allow_anonymous = false",
             "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file, so that nobody could connect; allowed: true, or false with auth.password_file",
         ),
-        (
-            "mqtt.packet_bytes_max = \"48 MiB\"",
-            "sealmq.toml:3: mqtt.packet_bytes_max: found 48 MiB; allowed: at most limits.inbox_bytes_max, which is 32 MiB",
-        ),
-        (
-            "limits.queue_bytes_max = \"2 GiB\"",
-            "sealmq.toml:3: limits.queue_bytes_max: found 2 GiB; allowed: at most storage.queued_bytes_max, which is 1 GiB",
-        ),
     ]);
 }
 
