@@ -114,10 +114,9 @@ impl Registry {
                 }
                 Attempt::Busy(mailbox) => mailbox,
             };
-            // Listen first, then tell: the answer may come at once.
+            // Listen first, then look again: it may have been released since.
             let mut released = pin!(busy.released.notified());
             released.as_mut().enable();
-            busy.tell(Command::TakenOver);
             if self
                 .owners
                 .get(client_id)

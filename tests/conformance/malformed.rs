@@ -84,12 +84,11 @@ fn bytes_behind_the_last_field_close() {
 #[test]
 fn other_protocols_close() {
     let broker = Broker::start();
-    let http = &b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..];
-    for bytes in [http, b"SSH-2.0-x\r\n", b"\0\0\0\0", b"\xFF\xFF"] {
+    for bytes in [&b"GET / HTTP/1.1\r\nHost: a\r\n\r\n"[..], b"\0\0\0\0", b"\xFF\xFF"] {
         assert_breach_at_once(&broker, bytes, "MQTT-3.1.0-1");
     }
-    // The first byte of TLS is that of a CONNECT with flags.
-    assert_breach_at_once(&broker, b"\x16\x03\x01\x00\x01\x00", "MQTT-2.2.2-2");
+    // A TLS client begins like a CONNECT with wrong flags.
+    assert_breach_at_once(&broker, b"\x16\x03\x01\x02\x00\x01", "MQTT-2.2.2-2");
     let mut garbage = Wire::open(&broker);
     garbage.send(packet(0x10, [0xFF; 64]));
     garbage.expect_closed();
