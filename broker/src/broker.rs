@@ -110,6 +110,7 @@ impl Broker {
             codec_limits: codec::Limits {
                 packet_bytes_max: config.mqtt.packet_bytes_max,
                 topic_levels_max: limits.topic_levels_max,
+                filters_max: limits.filters_per_packet_max,
             },
             connect_rules: connect::Rules {
                 allow_mqtt31: config.mqtt.allow_mqtt31,

@@ -26,6 +26,7 @@ mod files;
 mod ingress;
 mod keys;
 mod listener;
+mod log_limit;
 mod mailbox;
 mod metrics;
 mod registry;

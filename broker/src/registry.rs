@@ -42,6 +42,8 @@ pub(crate) struct Registry {
 /// Who has the session of a client id.
 struct Owner {
     mailbox: Arc<Mailbox>,
+    /// The user name with which the session was begun.
+    user: Option<ByteString>,
     /// The newest claim, of whoever holds the session or waits for it.
     ticket: u64,
     parked: Option<Parked>,
@@ -102,10 +104,18 @@ impl Registry {
 
     /// Takes the session of `client_id` for a new connection; whoever has it is disconnected
     /// ([MQTT-3.1.4-2]). With `clean` what was kept is discarded ([MQTT-3.1.2-6]).
-    pub(crate) async fn claim(&self, client_id: &ByteString, clean: bool) -> Result<Claimed, ClaimError> {
+    ///
+    /// A session belongs to the user who began it: another one gets a new session, and what was kept
+    /// for the first is discarded.
+    pub(crate) async fn claim(
+        &self,
+        client_id: &ByteString,
+        user: Option<&ByteString>,
+        clean: bool,
+    ) -> Result<Claimed, ClaimError> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         loop {
-            let busy = match self.try_claim(client_id, clean, ticket)? {
+            let busy = match self.try_claim(client_id, user, clean, ticket)? {
                 Attempt::Claimed(claimed, discarded) => {
                     if let Some(session) = discarded {
                         self.discard(&session);
@@ -117,22 +127,27 @@ impl Registry {
             // Listen first, then look again: it may have been released since.
             let mut released = pin!(busy.released.notified());
             released.as_mut().enable();
-            if self
-                .owners
-                .get(client_id)
-                .is_some_and(|owner| Arc::ptr_eq(&owner.mailbox, &busy) && owner.parked.is_none())
-            {
+            let still_busy = self.owners.get(client_id).is_some_and(|owner| {
+                Arc::ptr_eq(&owner.mailbox, &busy) && owner.parked.is_none() && owner.ticket == ticket
+            });
+            if still_busy {
                 released.await;
             }
         }
     }
 
-    fn try_claim(&self, client_id: &ByteString, clean: bool, ticket: u64) -> Result<Attempt, ClaimError> {
+    fn try_claim(
+        &self,
+        client_id: &ByteString,
+        user: Option<&ByteString>,
+        clean: bool,
+        ticket: u64,
+    ) -> Result<Attempt, ClaimError> {
         match self.owners.entry(client_id.clone()) {
             Entry::Vacant(vacant) => {
                 let claimed = self.begin(client_id, !clean)?;
                 let mailbox = claimed.mailbox.clone();
-                vacant.insert(Owner { mailbox, ticket, parked: None });
+                vacant.insert(Owner { mailbox, user: user.cloned(), ticket, parked: None });
                 Ok(Attempt::Claimed(claimed, None))
             }
             Entry::Occupied(mut occupied) => {
@@ -142,20 +157,32 @@ impl Registry {
                 }
                 owner.ticket = ticket;
                 let Some(parked) = owner.parked.take() else {
+                    // Told while nobody else can claim, so that the word reaches whom it is meant for.
+                    owner.mailbox.tell(Command::TakenOver);
                     return Ok(Attempt::Busy(owner.mailbox.clone()));
                 };
+                // What the last connection was told too late is not meant for the next one.
+                owner.mailbox.forget_command();
                 if let Some(expires) = parked.expires {
                     self.expiring.lock().remove(&(expires, client_id.clone()));
                 }
                 let session = parked.session;
-                if !clean {
+                if !clean && owner.user.as_ref() == user {
                     let mailbox = owner.mailbox.clone();
                     return Ok(Attempt::Claimed(Claimed { session, mailbox, present: true }, None));
                 }
                 owner.mailbox.close();
                 self.persistent.fetch_sub(1, Ordering::Relaxed);
-                let claimed = self.begin(client_id, false)?;
+                let claimed = match self.begin(client_id, !clean) {
+                    Ok(claimed) => claimed,
+                    Err(error) => {
+                        occupied.remove();
+                        self.discard(&session);
+                        return Err(error);
+                    }
+                };
                 owner.mailbox = claimed.mailbox.clone();
+                owner.user = user.cloned();
                 Ok(Attempt::Claimed(claimed, Some(session)))
             }
         }
@@ -201,7 +228,8 @@ impl Registry {
 
     /// What was kept for a session is kept no longer.
     fn discard(&self, session: &Session) {
-        self.router.unsubscribe(session.id(), session.filters());
+        let filters: Vec<_> = session.filters().cloned().collect();
+        self.router.unsubscribe(session.id(), &filters);
         if session.persistent() && self.store.keeps() {
             self.store.append(&mut vec![Change::SessionEnded { session: session.id() }]);
         }

@@ -17,10 +17,17 @@ pub struct Limits {
     /// Levels of a topic name or filter; a PUBLISH with more closes the connection, a filter with more
     /// is answered with 0x80. Default: 128.
     pub topic_levels_max: usize,
+    /// Filters in one SUBSCRIBE or UNSUBSCRIBE; one more closes the connection. Default: 10,000.
+    pub filters_per_packet_max: usize,
     /// Subscriptions of one client; one more is answered with 0x80. Default: 100,000.
     pub subscriptions_per_client_max: usize,
+    /// What the subscriptions of one client may cost, counting 512 bytes for each level of a filter
+    /// and its text; one more is answered with 0x80. Default: 128 MiB.
+    pub subscription_bytes_per_client_max: usize,
     /// Messages of QoS 1 and 2 sent to a client and not yet acknowledged; more wait. Default: 4,096.
     pub inflight_messages_max: usize,
+    /// The same in bytes of topic and payload. Default: 32 MiB.
+    pub inflight_bytes_max: usize,
     /// Messages of QoS 2 received from a client and not yet released; one more closes the connection.
     /// Default: 65,535.
     pub inbound_qos2_max: usize,
@@ -57,13 +64,20 @@ impl Limits {
             connect_timeout_s: section.seconds("connect_timeout_s", 1..=3_600, 10),
             client_id_bytes_max: section.count("client_id_bytes_max", 23..=65_535, 1_024),
             sessions_max: section.count("sessions_max", 1..=100_000_000, 1_000_000),
-            topic_levels_max: section.count("topic_levels_max", 1..=65_536, 128),
+            topic_levels_max: section.count("topic_levels_max", 1..=1_024, 128),
+            filters_per_packet_max: section.count("filters_per_packet_max", 1..=1_000_000, 10_000),
             subscriptions_per_client_max: section.count(
                 "subscriptions_per_client_max",
                 1..=10_000_000,
                 100_000,
             ),
+            subscription_bytes_per_client_max: section.bytes(
+                "subscription_bytes_per_client_max",
+                1_024..=(1 << 40),
+                128 << 20,
+            ),
             inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 4_096),
+            inflight_bytes_max: section.bytes("inflight_bytes_max", 1_024..=(1 << 40), 32 << 20),
             inbound_qos2_max: section.count("inbound_qos2_max", 1..=65_535, 65_535),
             inbox_messages_max: section.count("inbox_messages_max", 1..=16_777_216, 32_768),
             inbox_bytes_max: section.bytes("inbox_bytes_max", 1_024..=(1 << 40), 32 << 20),

@@ -105,6 +105,9 @@ pub enum ProtocolError {
     /// PUBLISH or will: the topic is deeper than the bound.
     #[error("the topic has too many levels")]
     TooManyTopicLevels,
+    /// SUBSCRIBE or UNSUBSCRIBE: more filters than the bound.
+    #[error("too many filters in one packet")]
+    TooManyFilters,
     /// More QoS 2 messages on their way in than the bound.
     #[error("too many messages of QoS 2 are unfinished")]
     ReceiveMaximumExceeded,
@@ -143,7 +146,10 @@ impl ProtocolError {
     pub const fn clause(self) -> &'static str {
         match self {
             Self::RemainingLength | Self::Truncated | Self::TrailingBytes => "§2.2.3",
-            Self::PacketTooLarge | Self::TooManyTopicLevels | Self::ReceiveMaximumExceeded => "MQTT-4.8.0-2",
+            Self::PacketTooLarge
+            | Self::TooManyTopicLevels
+            | Self::TooManyFilters
+            | Self::ReceiveMaximumExceeded => "MQTT-4.8.0-2",
             Self::ReservedPacketType | Self::ServerPacket | Self::ClientPacket => "§2.2.1",
             Self::Flags => "MQTT-2.2.2-2",
             Self::PubRelFlags => "MQTT-3.6.1-1",

@@ -2,14 +2,17 @@
 //! the session it gets. Everything before the CONNACK is bounded in time and in bytes; what is
 //! refused gets its return code and a line in the log that names the rule.
 
-use super::{Connection, Timer};
+use super::Connection;
+use super::timer::Timer;
 use crate::broker::Broker;
 use crate::connection::io::Io;
+use crate::log_limit::LogLimit;
 use crate::mailbox::Command;
 use crate::registry::{ClaimError, Claimed};
 use crate::router::Turn;
 use crate::session::Ending;
 use crate::session::connect::{self, Refused};
+use bytes::Bytes;
 use sealmq_protocol::packet::{ConnAck, Connect, Version};
 use sealmq_protocol::{ConnectReturnCode, Packet, ProtocolError, codec};
 use std::collections::VecDeque;
@@ -21,6 +24,8 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The longest CONNECT that MQTT 3.1.1 allows: five strings of 65,535 bytes and the headers.
 const CONNECT_BYTES_MAX: usize = 5 * (65_535 + 2) + 15;
+/// Characters of a user name in a log line.
+const LOGGED_CHARS: usize = 128;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
 
@@ -73,7 +78,7 @@ where
             encode_connack(code, false, &mut io);
         }
     }
-    let _ = tokio::time::timeout(GOODBYE, io.close()).await;
+    let _ = tokio::time::timeout(GOODBYE, io.close_read()).await;
 }
 
 struct Greeted {
@@ -85,7 +90,7 @@ async fn greet<S>(broker: &Broker, io: &mut Io<S>, peer: Peer) -> Result<Greeted
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let connect = read_connect(broker, io).await?;
+    let mut connect = read_connect(broker, io).await?;
     let refuse = |code, rule| Err(Failure::Refused(Refused { code, rule }));
     if broker.is_stopping() {
         return refuse(ConnectReturnCode::ServerUnavailable, "the server is shutting down");
@@ -96,11 +101,11 @@ where
     let client_id =
         connect::client_id(&connect, &broker.connect_rules, random_u128()).map_err(Failure::Refused)?;
     let auth = broker.rules().auth.clone();
-    auth.check(connect.user_name.as_deref(), connect.password.clone()).await.map_err(|denied| {
-        tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = connect.user_name.as_deref(), "{denied}");
+    auth.check(connect.user_name.as_deref(), connect.password.take()).await.map_err(|denied| {
+        tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(connect.user_name.as_deref()), "{denied}");
         Failure::Refused(Refused { code: denied.code(), rule: denied.rule() })
     })?;
-    match broker.registry.claim(&client_id, connect.clean_session).await {
+    match broker.registry.claim(&client_id, connect.user_name.as_ref(), connect.clean_session).await {
         Ok(claimed) => Ok(Greeted { connect, claimed }),
         Err(ClaimError::Full) => {
             refuse(ConnectReturnCode::ServerUnavailable, "too many sessions (limits.sessions_max)")
@@ -147,7 +152,7 @@ where
     let Connect { version, clean_session, keep_alive_s, will, user_name, .. } = *connect;
     tracing::info!(
         client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
-        user = user_name.as_deref(), clean_session, session_present = present, keep_alive_s, "connected"
+        user = shortened(user_name.as_deref()), clean_session, session_present = present, keep_alive_s, "connected"
     );
     // MQTT 3.1 has no session-present flag.
     encode_connack(ConnectReturnCode::Accepted, present && version > Version::V31, &mut io);
@@ -167,13 +172,16 @@ where
         peer,
         rules,
         turn: Turn::default(),
+        input: Bytes::new(),
         held: VecDeque::new(),
         paused: None,
         stalled: None,
         timer: Timer::default(),
+        refusals: LogLimit::default(),
         draining: false,
         broker,
     };
+    connection.enforce_permissions();
     let ending = connection.run().await;
     connection.finish(ending).await;
 }
@@ -183,6 +191,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     async fn finish(mut self, ending: Ending) {
         let now = super::Now::read();
         self.log_ending(ending);
+        if self.broker.is_stopping() && !self.draining {
+            // It needs no telling any more.
+            self.broker.drained();
+        }
         if ending.publishes_will()
             && let Some(will) = self.session.take_will()
         {
@@ -220,6 +232,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::Shutdown => tracing::info!(%client, %addr, "closed: the server is shutting down"),
         }
     }
+}
+
+/// A user name as far as a log line has room for it.
+fn shortened(user: Option<&str>) -> Option<&str> {
+    user.map(|name| name.char_indices().nth(LOGGED_CHARS).map_or(name, |(end, _)| name.split_at(end).0))
 }
 
 fn encode_connack<S>(code: ConnectReturnCode, session_present: bool, io: &mut Io<S>) {

@@ -3,12 +3,12 @@
 //! Reads grow with what comes: 4 KiB for a device that speaks now and then, 64 KiB once a read has
 //! filled that. What was encoded is written at once as far as the stream takes it.
 
-use bytes::{Buf, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
-use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 
 /// Bytes asked for in one read, at first and under load.
 const ROOM_MIN: usize = 4 * 1024;
@@ -41,6 +41,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let taken = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
         self.room = if taken >= ROOM_MIN { ROOM_MAX } else { ROOM_MIN };
         Poll::Ready(Ok(taken))
+    }
+
+    /// Takes what was read. A little of it is copied, so that it does not pin a buffer many times its
+    /// size for as long as somebody keeps a slice of it.
+    pub(super) fn take(&mut self) -> Bytes {
+        if self.read.len() * 8 > self.read.capacity() {
+            return self.read.split().freeze();
+        }
+        let taken = Bytes::copy_from_slice(&self.read);
+        self.read.clear();
+        taken
     }
 
     /// Whether more may be encoded.
@@ -93,8 +104,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
 
     /// Writes what is left and says goodbye to the stream.
     pub(super) async fn close(&mut self) -> io::Result<()> {
-        use tokio::io::AsyncWriteExt;
         self.stream.write_all_buf(&mut self.out).await?;
         self.stream.shutdown().await
+    }
+
+    /// The same; then waits for the other end to close. A socket closed with input unread takes back
+    /// what was just written, and the client would never learn why it was refused.
+    pub(super) async fn close_read(&mut self) -> io::Result<()> {
+        self.close().await?;
+        self.read.clear();
+        while self.stream.read_buf(&mut self.read).await? > 0 {
+            self.read.clear();
+        }
+        Ok(())
     }
 }

@@ -5,34 +5,38 @@
 //! come (within a bound, so that nobody starves), handle all whole packets, wake each receiver once,
 //! take all deliveries at once, encode them, write once. An idle connection holds no buffers.
 
+mod actions;
 mod handshake;
 mod io;
+mod timer;
 
 pub(crate) use handshake::{Peer, serve};
 
 use crate::auth::acl::Permissions;
 use crate::broker::{Broker, Rulebook};
+use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::router::Turn;
-use crate::session::{Action, Ending, Outcome, Receipt, Session};
-use crate::store::{Change, Position};
+use crate::session::{Action, Ending, Outcome, Session};
+use crate::store::Position;
+use bytes::Bytes;
 use bytestring::ByteString;
 use io::Io;
-use sealmq_protocol::packet::{Publish, Subscribe, Will};
-use sealmq_protocol::{Packet, Qos, codec};
+use sealmq_protocol::packet::{Publish, Will};
+use sealmq_protocol::{Packet, codec};
 use std::collections::VecDeque;
-use std::future::Future;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime};
+use timer::Timer;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::time::Sleep;
 
 /// Bytes handled in one turn before others get theirs.
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Turns in a row before the task makes way for others.
 const TURNS_MAX: usize = 4;
+/// Pages of retained messages in one turn.
+const TURN_PAGES_MAX: usize = 8;
 /// Acknowledgements waiting for the store, from which on nothing more is read.
 const HELD_MAX: usize = 4_096;
 
@@ -47,6 +51,8 @@ struct Connection<S> {
     rules: Arc<Rulebook>,
     permissions: Permissions,
     turn: Turn,
+    /// What was read and not handled yet, since the turn was full.
+    input: Bytes,
     /// Acknowledgements in their order, with the position that each waits for.
     held: VecDeque<(Packet, Position)>,
     /// A receiver that fell behind, and until when it is waited for at most.
@@ -54,6 +60,8 @@ struct Connection<S> {
     /// Since when the stream has taken nothing of what waits.
     stalled: Option<Instant>,
     timer: Timer,
+    /// Lines about refused messages.
+    refusals: LogLimit,
     /// The server stops: nothing more is read.
     draining: bool,
 }
@@ -81,6 +89,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         for _ in 0..TURNS_MAX {
             match self.turn(cx) {
+                // The receivers of a full turn get theirs before there is more for them.
+                Ok(true) if !self.input.is_empty() => break,
                 Ok(true) => {}
                 Ok(false) => {
                     self.io.rest();
@@ -107,23 +117,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => {}
                 Some(Command::TakenOver) => {
                     // What the client sent before it came back counts, DISCONNECT most of all.
-                    if self.may_read(now, cx) {
-                        self.receive(now, cx)?;
-                    }
+                    let mut turns = 0..TURNS_MAX;
+                    while turns.next().is_some() && self.may_read(now, cx) && self.receive(now, cx)? {}
                     return Err(Ending::TakenOver);
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
                 Some(Command::Drain) => self.drain(now),
-                Some(Command::Finish) => return Err(Ending::Shutdown),
+                Some(Command::Finish) => {
+                    self.transmit(now);
+                    return Err(Ending::Shutdown);
+                }
             }
         }
-        if self.may_read(now, cx) {
+        let reading = self.may_read(now, cx);
+        if reading {
             moved |= self.receive(now, cx)?;
         }
         moved |= self.poll_held(cx);
-        self.transmit(now);
+        moved |= self.transmit(now);
         moved |= self.poll_write(now, cx)?;
-        self.poll_timer(now, cx)?;
+        self.poll_timer(now, reading, cx)?;
         Ok(moved)
     }
 
@@ -140,140 +153,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         !self.draining && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX
     }
 
-    /// Reads and handles what has come.
+    /// Reads and handles what has come, until the turn is full. Whether there was anything.
     fn receive(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        let mut taken = 0;
+        let mut moved = !self.input.is_empty();
         // What came right behind CONNECT is here already; a client need not wait for CONNACK (§3.1.4).
-        let mut missing = if self.io.read.is_empty() { 0 } else { self.take_packets(now)? };
-        while taken < TURN_BYTES_MAX && self.io.has_room() {
+        let mut missing = self.take_packets(now)?;
+        let mut taken = 0;
+        while self.end_turn() && taken < TURN_BYTES_MAX && self.io.has_room() {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,
-                Poll::Ready(Ok(0) | Err(_)) => {
-                    return Err(Ending::SocketClosed);
-                }
+                Poll::Ready(Ok(0) | Err(_)) => return Err(Ending::SocketClosed),
                 Poll::Ready(Ok(n)) => taken += n,
             }
+            moved = true;
             missing = self.take_packets(now)?;
         }
         self.broker.metrics.bytes_received.add(taken as u64);
-        self.end_turn();
-        Ok(taken > 0)
+        Ok(moved)
     }
 
-    /// Handles every whole packet that was read. Returns what the one at the front still lacks.
+    /// Handles the whole packets that were read, until the turn is full. Returns what the one at the
+    /// front still lacks.
     fn take_packets(&mut self, now: Now) -> Result<usize, Ending> {
         let limits = self.broker.codec_limits;
-        let missing = codec::missing(&self.io.read, &limits).map_err(Ending::Protocol)?;
-        if missing > 0 {
-            return Ok(missing);
+        if self.input.is_empty() {
+            let missing = codec::missing(&self.io.read, &limits).map_err(Ending::Protocol)?;
+            if missing > 0 {
+                return Ok(missing);
+            }
+            self.renew_rules();
+            self.input = self.io.take();
         }
-        self.renew_rules();
-        let mut bytes = self.io.read.split().freeze();
-        while let Some(packet) = codec::decode(&mut bytes, &limits).map_err(Ending::Protocol)? {
+        while !self.turn.is_full() {
+            let Some(packet) = codec::decode(&mut self.input, &limits).map_err(Ending::Protocol)? else {
+                // The beginning of a packet goes in front of what comes next.
+                self.io.read.extend_from_slice(&self.input);
+                self.input = Bytes::new();
+                return codec::missing(&self.io.read, &limits).map_err(Ending::Protocol);
+            };
+            self.turn.count_packet();
             self.session.handle_packet(packet, now.instant);
             self.carry_out(now)?;
         }
-        self.io.read.extend_from_slice(&bytes);
-        codec::missing(&self.io.read, &limits).map_err(Ending::Protocol)
-    }
-
-    /// Does what the session asks for in answer to what came in.
-    fn carry_out(&mut self, now: Now) -> Result<(), Ending> {
-        while let Some(action) = self.session.poll_action() {
-            self.carry_out_one(action, now)?;
-        }
-        Ok(())
-    }
-
-    fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
-        match action {
-            Action::Send(packet) => self.send(&packet),
-            Action::Acknowledge(packet, position) => {
-                if self.held.is_empty() && position == Position::START {
-                    self.send(&packet);
-                } else {
-                    self.held.push_back((packet, position));
-                }
-            }
-            Action::Deliver(message, header) => {
-                self.turn.sent += 1;
-                let (topic, payload) = (message.topic().as_str(), message.payload());
-                let written = codec::encode_publish(&header, topic, payload, &mut self.io.out);
-                debug_assert!(written, "no message is longer than the packet that it came in");
-            }
-            Action::Route(publish) => {
-                self.turn.received += 1;
-                let receipt = Receipt::of(&publish);
-                let outcome = self.route(publish, now);
-                self.session.handle_outcome(receipt, &outcome);
-            }
-            Action::Report(refusal) => self.report(refusal),
-            Action::Permit(subscribe) => self.permit(subscribe),
-            Action::Subscribe(filter, qos) => {
-                if self.session.persistent() && self.broker.store.keeps() {
-                    let (session, filter) = (self.session.id(), filter.clone());
-                    self.broker.store.append(&mut vec![Change::Subscribed { session, filter, qos }]);
-                }
-                let until = self.broker.router.subscribe(&self.mailbox, &filter, qos);
-                self.session.handle_subscribed(filter, qos, until);
-            }
-            Action::Unsubscribe(filters) => self.unsubscribe(filters),
-            Action::ReadRetained { filter, until, after } => {
-                let page = self.broker.router.retained().page(&filter, until, after.as_ref());
-                self.session.handle_page(page);
-            }
-            Action::Close(ending) => return Err(ending),
-        }
-        Ok(())
-    }
-
-    fn send(&mut self, packet: &Packet) {
-        let written = codec::encode(packet, &mut self.io.out);
-        debug_assert!(written, "a server's own packets are short");
-    }
-
-    /// Through ingress (step 4) and router (step 5).
-    fn route(&mut self, publish: Publish, now: Now) -> Outcome {
-        let (qos, packet_id) = (publish.qos, publish.packet_id);
-        let admitted = self.rules.ingress.admit(publish, &self.permissions, &self.broker.replay, now.unix_s);
-        match admitted {
-            Ok(admitted) => {
-                if let (Qos::ExactlyOnce, Some(packet_id)) = (qos, packet_id)
-                    && self.session.persistent()
-                    && self.broker.store.keeps()
-                {
-                    self.turn.also(Change::Received { session: self.session.id(), packet_id });
-                }
-                if admitted.fingerprint.is_some() {
-                    self.broker.metrics.envelopes_opened.add(1);
-                }
-                let position = self.broker.router.route(admitted.message, &mut self.turn);
-                Outcome::Routed(position, admitted.fingerprint)
-            }
-            Err((refusal, fingerprint)) => Outcome::Refused(refusal, fingerprint),
-        }
-    }
-
-    fn permit(&mut self, subscribe: Subscribe) {
-        let permitted: Vec<bool> = subscribe
-            .filters
-            .iter()
-            .map(|(filter, _)| {
-                filter.as_ref().is_ok_and(|filter| {
-                    self.rules.ingress.may_subscribe(filter, &self.permissions, self.peer.secure)
-                })
-            })
-            .collect();
-        self.session.handle_permitted(subscribe, &permitted);
-    }
-
-    fn unsubscribe(&mut self, filters: Vec<sealmq_protocol::TopicFilter>) {
-        let session = self.session.id();
-        self.broker.router.unsubscribe(session, &filters);
-        if self.session.persistent() && self.broker.store.keeps() {
-            let changes = filters.into_iter().map(|filter| Change::Unsubscribed { session, filter });
-            self.broker.store.append(&mut changes.collect());
-        }
+        Ok(0)
     }
 
     /// Keys, policies and permissions may have been reloaded.
@@ -281,6 +203,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.broker.rules_changed(&self.rules) {
             self.rules = self.broker.rules();
             self.permissions = self.rules.permissions(self.session.client_id(), self.user.as_deref());
+            self.enforce_permissions();
+        }
+    }
+
+    /// Ends the subscriptions that the client may not have any more.
+    fn enforce_permissions(&mut self) {
+        let refused = self.session.filters().filter(|filter| !self.permissions.may_subscribe(filter));
+        let refused: Vec<_> = refused.cloned().collect();
+        if !refused.is_empty() {
+            self.session.drop_subscriptions(refused);
         }
     }
 
@@ -298,28 +230,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.held.len() < before
     }
 
-    /// Encodes what the client is owed, as far as window and buffer allow.
-    fn transmit(&mut self, now: Now) {
+    /// Encodes what the client is owed, as far as window and buffer allow. Whether more is to come
+    /// that needs no waiting for.
+    fn transmit(&mut self, now: Now) -> bool {
         self.io.reserve_out();
+        let mut pages = 0;
         loop {
-            if self.session.wants_deliveries() {
+            let hungry = self.session.wants_deliveries();
+            if hungry {
                 self.mailbox.take(self.session.deliveries_mut());
             }
             let mut idle = true;
             while self.io.has_room()
+                && pages < TURN_PAGES_MAX
                 && let Some(action) = self.session.poll_transmit()
             {
                 idle = false;
+                pages += usize::from(matches!(action, Action::ReadRetained { .. }));
                 // What is owed never closes the connection.
                 let _ = self.carry_out_one(action, now);
             }
-            if idle || !self.io.has_room() {
+            // What was passed over may have left room for what waits in the mailbox.
+            let emptied = !hungry && self.session.wants_deliveries();
+            if !self.io.has_room() || pages == TURN_PAGES_MAX || (idle && !emptied) {
                 break;
             }
         }
         let metrics = &self.broker.metrics;
         metrics.publish_sent.add(std::mem::take(&mut self.turn.sent));
         metrics.confidential_withheld.add(self.session.take_withheld());
+        pages == TURN_PAGES_MAX
     }
 
     /// Writes what waits. Whether anything was written.
@@ -340,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(written > 0)
     }
 
-    fn poll_timer(&mut self, now: Now, cx: &mut Context<'_>) -> Result<(), Ending> {
+    fn poll_timer(&mut self, now: Now, reading: bool, cx: &mut Context<'_>) -> Result<(), Ending> {
         let stall = Duration::from_secs(self.broker.limits.write_stall_s);
         let stalled = self.stalled.and_then(|since| since.checked_add(stall));
         if stalled.is_some_and(|deadline| deadline <= now.instant) {
@@ -348,7 +288,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         // While the client is deliberately not read, its silence is no fault of its own.
         let mut silence = None;
-        if self.paused.is_none() && !self.draining {
+        if reading {
             self.session.handle_timeout(now.instant);
             self.carry_out(now)?;
             silence = self.session.poll_timeout();
@@ -358,8 +298,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Wakes everybody who was handed something.
-    fn end_turn(&mut self) {
+    /// Wakes everybody who was handed something. Whether there may be more in this turn.
+    fn end_turn(&mut self) -> bool {
+        let full = self.turn.is_full();
         self.broker.metrics.publish_received.add(std::mem::take(&mut self.turn.received));
         if let Some(receiver) = self.broker.router.end_turn(&mut self.turn)
             && !Arc::ptr_eq(&receiver, &self.mailbox)
@@ -367,6 +308,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let pause = Duration::from_millis(self.broker.limits.slow_receiver_pause_ms);
             self.paused = Instant::now().checked_add(pause).map(|until| (receiver, until));
         }
+        !full
     }
 
     /// The server stops: the will goes out while there are subscribers, and nothing more is read.
@@ -386,40 +328,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.report(refusal);
         }
         self.end_turn();
-    }
-
-    /// Counts and logs a message that was refused, without topic and payload.
-    fn report(&self, refusal: crate::ingress::Refusal) {
-        self.broker.metrics.add_refusal(refusal);
-        // Escaped: a client id may hold what would forge a line.
-        let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
-        if refusal == crate::ingress::Refusal::Repeated {
-            tracing::debug!(%client, %addr, "an envelope was sent again by its own session; acknowledged");
-        } else {
-            tracing::warn!(%client, %addr, reason = refusal.name(), "message refused");
-        }
-    }
-}
-
-/// One timer for all deadlines of a connection. Deadlines mostly move on with every packet, so it is
-/// left to fire early and looked at again, and set anew only for one that comes sooner.
-#[derive(Default)]
-struct Timer {
-    sleep: Option<Pin<Box<Sleep>>>,
-}
-
-impl Timer {
-    /// Has the waker woken at `deadline` at the latest.
-    fn poll(&mut self, deadline: Option<Instant>, cx: &mut Context<'_>) {
-        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else { return };
-        let sleep = self.sleep.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
-        if sleep.deadline() > deadline || sleep.is_elapsed() {
-            sleep.as_mut().reset(deadline);
-        }
-        if sleep.as_mut().poll(cx).is_ready() {
-            // Elapsed between the two readings of the clock: look again at once.
-            cx.waker().wake_by_ref();
-        }
     }
 }
 

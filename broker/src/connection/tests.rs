@@ -1,11 +1,12 @@
 //! One connection over a pipe, with a store that keeps its promises only when told to.
 
 use super::*;
-use crate::store::Store;
+use crate::store::{Change, Store};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sealmq_config::Config;
-use sealmq_protocol::packet::{ConnAck, Connect, PacketId, Version};
+use sealmq_protocol::Qos;
+use sealmq_protocol::packet::{ConnAck, Connect, PacketId, Subscribe, Version};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -82,7 +83,7 @@ impl Client {
     }
 
     async fn receive(&mut self) -> Packet {
-        let limits = codec::Limits { packet_bytes_max: 1 << 16, topic_levels_max: 16 };
+        let limits = codec::Limits { packet_bytes_max: 1 << 16, topic_levels_max: 16, filters_max: 16 };
         loop {
             let mut bytes = Bytes::copy_from_slice(&self.read);
             if let Some(packet) = codec::decode_from_server(&mut bytes, &limits).unwrap() {

@@ -4,15 +4,18 @@
 
 use bytes::Bytes;
 use sealmq_protocol::{Qos, TopicName};
+use std::sync::Arc;
 
 /// An application message inside the broker. Shared by every delivery; never changed, never copied
-/// but by [`Message::detached`].
+/// but by [`Message::kept`].
 pub(crate) struct Message {
     topic: TopicName,
     payload: Bytes,
     qos: Qos,
     retain: bool,
     confidential: bool,
+    /// Whether its bytes lie in an allocation of their own.
+    kept: bool,
 }
 
 impl Message {
@@ -23,12 +26,12 @@ impl Message {
         (qos, retain): (Qos, bool),
         confidential: bool,
     ) -> Self {
-        Self { topic, payload, qos, retain, confidential }
+        Self { topic, payload, qos, retain, confidential, kept: false }
     }
 
     /// A retained report of the broker about itself, for `$SYS`.
     pub(crate) fn of_broker(topic: TopicName, payload: Bytes) -> Self {
-        Self { topic, payload, qos: Qos::AtMostOnce, retain: true, confidential: false }
+        Self { topic, payload, qos: Qos::AtMostOnce, retain: true, confidential: false, kept: true }
     }
 
     /// What ingress makes of a sealed payload, for tests of what comes after it.
@@ -38,16 +41,18 @@ impl Message {
         Self::admitted(topic.parse().unwrap(), payload, flags, true)
     }
 
-    /// A copy whose bytes lie in an allocation of their own: what is kept for long must not pin the
-    /// 64 KiB read buffer that it came in.
-    pub(crate) fn detached(&self) -> Self {
-        Self {
+    /// The same message with its bytes in an allocation of its own: what is kept for long must not pin
+    /// the read buffer that it came in.
+    pub(crate) fn kept(self: &Arc<Self>) -> Arc<Self> {
+        if self.kept {
+            return self.clone();
+        }
+        Arc::new(Self {
             topic: self.topic.detached(),
             payload: Bytes::copy_from_slice(&self.payload),
-            qos: self.qos,
-            retain: self.retain,
-            confidential: self.confidential,
-        }
+            kept: true,
+            ..**self
+        })
     }
 
     /// Where to.
@@ -90,6 +95,6 @@ impl std::fmt::Debug for Message {
             .field("qos", &self.qos)
             .field("retain", &self.retain)
             .field("confidential", &self.confidential)
-            .finish()
+            .finish_non_exhaustive()
     }
 }

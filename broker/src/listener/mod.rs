@@ -11,6 +11,7 @@ use crate::broker::{Broker, Counted};
 use crate::connection::{self, Peer};
 use crate::error::StartError;
 use sealmq_config::Config;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -67,6 +68,11 @@ impl Listening {
                         continue;
                     }
                     self.spawn(&broker, stream, addr, counted);
+                }
+                Err(error)
+                    if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) =>
+                {
+                    tracing::debug!(listener = %self.addr, "gone before it was accepted: {error}");
                 }
                 Err(error) => {
                     // Out of descriptors, mostly: connections that end give them back.

@@ -23,6 +23,16 @@ use tree::Tree;
 /// Topics whose matches a connection remembers, and targets in all of them together.
 const REMEMBERED_TOPICS_MAX: usize = 1_024;
 const REMEMBERED_TARGETS_MAX: usize = 16_384;
+/// A longer topic is looked up each time.
+const REMEMBERED_TOPIC_BYTES_MAX: usize = 256;
+/// Filters added or removed while the tree is locked once.
+const LOCKED_FILTERS_MAX: usize = 256;
+/// What a turn's work is counted in: a packet or a push is one; walking the tree is this much, and
+/// checking an envelope that.
+const WALK_WORK: usize = 64;
+const ENVELOPE_WORK: usize = 1_024;
+/// Work in one turn before receivers are woken and others get theirs: one or two milliseconds.
+const TURN_WORK_MAX: usize = 16_384;
 
 /// From one message to every delivery.
 pub(crate) struct Router {
@@ -30,6 +40,8 @@ pub(crate) struct Router {
     /// Rises with every change of the tree: what was remembered before it is stale.
     generation: AtomicU64,
     retained: Retained,
+    /// Retained messages that there was no room for.
+    no_room: AtomicU64,
     store: Arc<dyn Store>,
     metrics: Arc<Metrics>,
 }
@@ -53,6 +65,7 @@ pub(crate) struct Turn {
     pub(crate) sent: u64,
     dropped: u64,
     withheld: u64,
+    work: usize,
     changes: Vec<Change>,
 }
 
@@ -67,8 +80,8 @@ struct Matched {
 impl Router {
     /// A router without subscriptions.
     pub(crate) fn new(retained: Retained, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
-        let (tree, generation) = (RwLock::default(), AtomicU64::new(1));
-        Self { tree, generation, retained, store, metrics }
+        let (tree, generation, no_room) = (RwLock::default(), AtomicU64::new(1), AtomicU64::new(0));
+        Self { tree, generation, retained, no_room, store, metrics }
     }
 
     /// Hands `message` to everybody who listens. An acknowledgement of it may leave once the store
@@ -79,7 +92,8 @@ impl Router {
         if message.retain() {
             self.retain(&message, &mut detached, turn);
         }
-        let targets = turn.matched.find(self, message.topic());
+        let (targets, walked) = turn.matched.find(self, message.topic());
+        turn.work += targets.len() + if walked { WALK_WORK } else { 0 };
         for target in targets.iter() {
             let qos = target.qos.min(message.qos());
             let keep = self.store.keeps() && target.mailbox.persistent() && qos > Qos::AtMostOnce;
@@ -94,13 +108,18 @@ impl Router {
     }
 
     fn retain(&self, message: &Arc<Message>, detached: &mut Option<Arc<Message>>, turn: &mut Turn) {
-        let kept = detached.get_or_insert_with(|| Arc::new(message.detached()));
+        let kept = detached.get_or_insert_with(|| message.kept());
         if self.retained.set(kept).is_err() {
             turn.dropped += 1;
-            tracing::warn!(
-                bound = "limits.retained_messages_max or limits.retained_bytes_max",
-                "a retained message was delivered and not kept: no room"
-            );
+            // Said ever more seldom, so that a flood of messages is no flood of lines.
+            let times = self.no_room.fetch_add(1, Ordering::Relaxed) + 1;
+            if times.is_power_of_two() {
+                tracing::warn!(
+                    times,
+                    bound = "limits.retained_messages_max or limits.retained_bytes_max",
+                    "a retained message was delivered and not kept: no room"
+                );
+            }
         }
         if self.store.keeps() {
             let message = (!kept.payload().is_empty()).then(|| kept.clone());
@@ -115,28 +134,31 @@ impl Router {
         }
         self.metrics.add_dropped(std::mem::take(&mut turn.dropped));
         self.metrics.confidential_withheld.add(std::mem::take(&mut turn.withheld));
+        turn.work = 0;
         turn.pressed.take()
     }
 
-    /// Adds a subscription, or replaces one with the same filter; from now on it is routed to.
-    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, filter: &TopicFilter, qos: Qos) -> Order {
-        let target = Target { mailbox: mailbox.clone(), qos };
-        self.tree.write().insert(filter, mailbox.session(), target);
+    /// Adds subscriptions, or replaces those with the same filters; from now on they are routed to.
+    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, filters: &[(TopicFilter, Qos)]) -> Order {
+        for some in filters.chunks(LOCKED_FILTERS_MAX) {
+            let mut tree = self.tree.write();
+            for (filter, qos) in some {
+                let target = Target { mailbox: mailbox.clone(), qos: *qos };
+                tree.insert(filter, mailbox.session(), target);
+            }
+        }
         self.generation.fetch_add(1, Ordering::Release);
         self.retained.order()
     }
 
     /// Removes subscriptions of a session.
-    pub(crate) fn unsubscribe<'f>(
-        &self,
-        session: SessionId,
-        filters: impl IntoIterator<Item = &'f TopicFilter>,
-    ) {
-        let mut tree = self.tree.write();
-        for filter in filters {
-            tree.remove(filter, session);
+    pub(crate) fn unsubscribe(&self, session: SessionId, filters: &[TopicFilter]) {
+        for some in filters.chunks(LOCKED_FILTERS_MAX) {
+            let mut tree = self.tree.write();
+            for filter in some {
+                tree.remove(filter, session);
+            }
         }
-        drop(tree);
         self.generation.fetch_add(1, Ordering::Release);
     }
 
@@ -147,6 +169,21 @@ impl Router {
 }
 
 impl Turn {
+    /// Whether enough was done for one turn, or a receiver should be let catch up first.
+    pub(crate) fn is_full(&self) -> bool {
+        self.pressed.is_some() || self.work >= TURN_WORK_MAX
+    }
+
+    /// A packet was handled.
+    pub(crate) fn count_packet(&mut self) {
+        self.work += 1;
+    }
+
+    /// An envelope was checked.
+    pub(crate) fn count_envelope(&mut self) {
+        self.work += ENVELOPE_WORK;
+    }
+
     /// A change that belongs together with the message that is routed next.
     pub(crate) fn also(&mut self, change: Change) {
         self.changes.push(change);
@@ -168,29 +205,27 @@ impl Turn {
 }
 
 impl Matched {
-    fn find(&mut self, router: &Router, topic: &TopicName) -> Arc<[Target]> {
+    /// Who listens to `topic`, and whether that had to be looked up.
+    fn find(&mut self, router: &Router, topic: &TopicName) -> (Arc<[Target]>, bool) {
         let generation = router.generation.load(Ordering::Acquire);
         if self.generation != generation {
-            self.forget();
-            self.generation = generation;
+            *self = Self { generation, ..Self::default() };
         }
         if let Some(targets) = self.by_topic.get(topic) {
-            return targets.clone();
+            return (targets.clone(), false);
         }
         let targets = router.matches(topic);
+        if topic.as_str().len() > REMEMBERED_TOPIC_BYTES_MAX || targets.len() > REMEMBERED_TARGETS_MAX {
+            return (targets, true);
+        }
         if self.by_topic.len() >= REMEMBERED_TOPICS_MAX
             || self.targets + targets.len() > REMEMBERED_TARGETS_MAX
         {
-            self.forget();
+            *self = Self { generation, ..Self::default() };
         }
         self.targets += targets.len();
         self.by_topic.insert(topic.detached(), targets.clone());
-        targets
-    }
-
-    fn forget(&mut self) {
-        self.by_topic.clear();
-        self.targets = 0;
+        (targets, true)
     }
 }
 

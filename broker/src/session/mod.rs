@@ -46,8 +46,8 @@ pub(crate) enum Action {
     Report(Refusal),
     /// Ask which of the filters the client may subscribe to; answered by [`Session::handle_permitted`].
     Permit(Subscribe),
-    /// Add a subscription to the router; answered by [`Session::handle_subscribed`].
-    Subscribe(TopicFilter, Qos),
+    /// Add subscriptions to the router; answered by [`Session::handle_subscribed`].
+    Subscribe(Vec<(TopicFilter, Qos)>),
     /// Remove subscriptions from the router.
     Unsubscribe(Vec<TopicFilter>),
     /// Read a page of retained messages; answered by [`Session::handle_page`].
@@ -98,6 +98,9 @@ pub(crate) struct Session {
     persistent: bool,
     subscriptions: BTreeMap<TopicFilter, Qos>,
     subscriptions_max: usize,
+    /// What the subscriptions cost the broker, and may cost.
+    subscription_bytes: usize,
+    subscription_bytes_max: usize,
     inbound: Inbound,
     outbound: Outbound,
     link: Link,
@@ -121,8 +124,10 @@ impl Session {
             persistent,
             subscriptions: BTreeMap::new(),
             subscriptions_max: limits.subscriptions_per_client_max,
+            subscription_bytes: 0,
+            subscription_bytes_max: limits.subscription_bytes_per_client_max,
             inbound: Inbound::new(limits.inbound_qos2_max),
-            outbound: Outbound::new(limits.inflight_messages_max),
+            outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max),
             link: Link::default(),
             actions: VecDeque::new(),
         }

@@ -11,7 +11,7 @@ use crate::delivery::Delivery;
 use crate::retained::{Order, Page};
 use sealmq_protocol::packet::{PacketId, PublishHeader};
 use sealmq_protocol::{Packet, Qos, TopicFilter, TopicName};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Packet ids go from 1 to this, and begin again.
 const IDS: u16 = u16::MAX;
@@ -23,9 +23,16 @@ pub(super) struct Outbound {
     first: u16,
     unacknowledged: usize,
     unacknowledged_max: usize,
+    /// Of the messages in the window that the client has not got yet.
+    bytes: usize,
+    bytes_max: usize,
     /// The window's entries from here on were sent on an earlier connection and not yet on this.
     resend: usize,
-    scans: VecDeque<Scan>,
+    /// In the order of the subscriptions.
+    scans: BTreeMap<u64, Scan>,
+    /// Which scan is of which filter.
+    scanned: BTreeMap<TopicFilter, u64>,
+    scans_begun: u64,
     /// Whether the next page may be asked for: the mailbox was looked into since the last one, so
     /// that retained and live messages take turns.
     scan_next: bool,
@@ -49,19 +56,22 @@ struct Scan {
     qos: Qos,
     until: Order,
     after: Option<TopicName>,
-    asked: bool,
 }
 
 impl Outbound {
-    pub(super) fn new(unacknowledged_max: usize) -> Self {
+    pub(super) fn new(unacknowledged_max: usize, bytes_max: usize) -> Self {
         Self {
             pending: VecDeque::new(),
             window: VecDeque::new(),
             first: 0,
             unacknowledged: 0,
             unacknowledged_max,
+            bytes: 0,
+            bytes_max,
             resend: 0,
-            scans: VecDeque::new(),
+            scans: BTreeMap::new(),
+            scanned: BTreeMap::new(),
+            scans_begun: 0,
             scan_next: true,
             secure: false,
             withheld: 0,
@@ -72,9 +82,6 @@ impl Outbound {
     pub(super) fn attach(&mut self, secure: bool) {
         self.secure = secure;
         self.resend = 0;
-        for scan in &mut self.scans {
-            scan.asked = false;
-        }
     }
 
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
@@ -82,7 +89,7 @@ impl Outbound {
     pub(super) fn detach(&mut self) -> VecDeque<Delivery> {
         for entry in &mut self.window {
             if let InFlight::Published(delivery) = entry {
-                delivery.message = std::sync::Arc::new(delivery.message.detached());
+                delivery.message = delivery.message.kept();
             }
         }
         std::mem::take(&mut self.pending)
@@ -104,27 +111,33 @@ impl Outbound {
 
     /// The retained messages that match `filter` are owed; a scan for the same filter begins anew.
     pub(super) fn scan(&mut self, filter: TopicFilter, qos: Qos, until: Order) {
-        self.scans.retain(|scan| scan.filter != filter);
-        self.scans.push_back(Scan { filter, qos, until, after: None, asked: false });
+        self.cancel(&filter);
+        self.scans_begun += 1;
+        self.scanned.insert(filter.clone(), self.scans_begun);
+        self.scans.insert(self.scans_begun, Scan { filter, qos, until, after: None });
     }
 
     /// Nobody listens to `filter` any more.
     pub(super) fn cancel(&mut self, filter: &TopicFilter) {
-        self.scans.retain(|scan| scan.filter != *filter);
+        if let Some(number) = self.scanned.remove(filter) {
+            self.scans.remove(&number);
+        }
     }
 
+    /// The page that was asked for: of the first scan, since it comes before anything else.
     pub(super) fn handle_page(&mut self, page: Page) {
-        let Some(scan) = self.scans.front_mut().filter(|scan| scan.asked) else { return };
-        scan.asked = false;
+        let Some(mut first) = self.scans.first_entry() else { return };
+        let scan = first.get_mut();
         scan.after = page.next;
         let (granted, last) = (scan.qos, scan.after.is_none());
+        if last {
+            let scan = first.remove();
+            self.scanned.remove(&scan.filter);
+        }
         self.pending.extend(page.messages.into_iter().map(|message| {
             let qos = granted.min(message.qos());
             Delivery { message, qos, retain: true }
         }));
-        if last {
-            self.scans.pop_front();
-        }
     }
 
     /// The next thing to send: what is in flight first, then what waits, retained and live by turns.
@@ -156,6 +169,7 @@ impl Outbound {
             match entry {
                 InFlight::Published(delivery) if delivery.message.confidential() && !self.secure => {
                     self.withheld += 1;
+                    self.bytes -= delivery.message.size();
                     *entry = InFlight::Done;
                     self.unacknowledged -= 1;
                 }
@@ -169,34 +183,29 @@ impl Outbound {
     }
 
     fn poll_scan(&mut self) -> Option<Action> {
-        let scan = self.scans.front_mut().filter(|scan| self.scan_next && !scan.asked)?;
-        scan.asked = true;
+        let (_, scan) = self.scans.first_key_value().filter(|_| self.scan_next)?;
         self.scan_next = false;
-        Some(Action::ReadRetained {
-            filter: scan.filter.clone(),
-            until: scan.until,
-            after: scan.after.clone(),
-        })
+        let (filter, until, after) = (scan.filter.clone(), scan.until, scan.after.clone());
+        Some(Action::ReadRetained { filter, until, after })
     }
 
     fn has_window(&self) -> bool {
-        self.unacknowledged < self.unacknowledged_max && self.window.len() < usize::from(IDS)
+        let room = self.bytes < self.bytes_max || self.unacknowledged == 0;
+        room && self.unacknowledged < self.unacknowledged_max && self.window.len() < usize::from(IDS)
     }
 
     fn publish(&mut self, delivery: Delivery) -> Action {
         let id = self.id_at(self.window.len());
         self.window.push_back(InFlight::Published(delivery.clone()));
         self.unacknowledged += 1;
+        self.bytes += delivery.message.size();
         self.resend = self.window.len();
         deliver(delivery, id, false)
     }
 
     /// PUBACK: a QoS 1 message is done.
     pub(super) fn handle_puback(&mut self, id: PacketId) {
-        if let Some(entry) = self.entry(id)
-            && matches!(entry, InFlight::Published(delivery) if delivery.qos == Qos::AtLeastOnce)
-        {
-            *entry = InFlight::Done;
+        if self.hand_over(id, Qos::AtLeastOnce, InFlight::Done) {
             self.unacknowledged -= 1;
             self.close_up();
         }
@@ -204,11 +213,7 @@ impl Outbound {
 
     /// PUBREC: the client has it; the message itself is needed no longer ([MQTT-4.3.3-1]).
     pub(super) fn handle_pubrec(&mut self, id: PacketId) {
-        if let Some(entry) = self.entry(id)
-            && matches!(entry, InFlight::Published(delivery) if delivery.qos == Qos::ExactlyOnce)
-        {
-            *entry = InFlight::Released;
-        }
+        self.hand_over(id, Qos::ExactlyOnce, InFlight::Released);
     }
 
     /// PUBCOMP: a QoS 2 message is done.
@@ -220,6 +225,18 @@ impl Outbound {
             self.unacknowledged -= 1;
             self.close_up();
         }
+    }
+
+    /// The client has the message of this id and QoS. Whether there was one.
+    fn hand_over(&mut self, id: PacketId, qos: Qos, next: InFlight) -> bool {
+        let Some(entry) = self.entry(id) else { return false };
+        let size = match entry {
+            InFlight::Published(delivery) if delivery.qos == qos => delivery.message.size(),
+            InFlight::Published(_) | InFlight::Released | InFlight::Done => return false,
+        };
+        *entry = next;
+        self.bytes -= size;
+        true
     }
 
     fn entry(&mut self, id: PacketId) -> Option<&mut InFlight> {

@@ -230,7 +230,8 @@ fn suback_answers_each_filter_in_order() {
     ];
     let subscribe = Subscribe { packet_id: id(5), filters };
     session.handle_permitted(subscribe, &[false, false, true, true]);
-    assert!(matches!(session.poll_action(), Some(Action::Subscribe(_, Qos::ExactlyOnce))));
+    let Some(Action::Subscribe(granted)) = session.poll_action() else { panic!() };
+    assert_eq!(granted, [("a/#".parse().unwrap(), Qos::ExactlyOnce)]);
     let Some(Action::Send(Packet::SubAck(SubAck { codes, .. }))) = session.poll_action() else { panic!() };
     let failure = SubscribeReturnCode::Failure;
     assert_eq!(codes, [failure, failure, SubscribeReturnCode::Granted(Qos::ExactlyOnce), failure]);

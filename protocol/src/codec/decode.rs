@@ -120,6 +120,9 @@ fn subscribe(frame: &Frame<'_>, limits: &Limits) -> Result<Subscribe, ProtocolEr
         let filter = parse_filter(fields.string()?, limits);
         // Two bits of QoS below six that are reserved ([MQTT-3.8.3-4]).
         let qos = Qos::from_bits(fields.byte()?).ok_or(ProtocolError::RequestedQos)?;
+        if filters.len() == limits.filters_max {
+            return Err(ProtocolError::TooManyFilters);
+        }
         filters.push((filter, qos));
     }
     if filters.is_empty() {
@@ -129,6 +132,17 @@ fn subscribe(frame: &Frame<'_>, limits: &Limits) -> Result<Subscribe, ProtocolEr
 }
 
 fn unsubscribe(frame: &Frame<'_>, limits: &Limits) -> Result<Unsubscribe, ProtocolError> {
+    let mut fields = Fields(frame.body());
+    fields.packet_id()?;
+    for _ in 0..limits.filters_max {
+        if fields.is_empty() {
+            break;
+        }
+        fields.string()?;
+    }
+    if !fields.is_empty() {
+        return Err(ProtocolError::TooManyFilters);
+    }
     let unsubscribe = v4::Unsubscribe::read(frame.header, frame.shared_packet())?;
     let packet_id = PacketId::new(unsubscribe.pkid).ok_or(ProtocolError::PacketIdZero)?;
     if unsubscribe.topics.is_empty() {

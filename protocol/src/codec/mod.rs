@@ -25,6 +25,8 @@ pub struct Limits {
     pub packet_bytes_max: usize,
     /// The most levels of a topic name, of a will too, and of a topic filter.
     pub topic_levels_max: usize,
+    /// The most filters in one SUBSCRIBE or UNSUBSCRIBE: each costs many times its bytes.
+    pub filters_max: usize,
 }
 
 /// Takes one whole packet of a client from the front of `buffer`. Gives `None` and leaves the buffer

@@ -10,7 +10,7 @@ use crate::packet::{ConnAck, PacketId, PublishHeader};
 use crate::{ConnectReturnCode, Packet, Qos};
 use bytes::{Bytes, BytesMut};
 
-const LIMITS: Limits = Limits { packet_bytes_max: 4096, topic_levels_max: 8 };
+const LIMITS: Limits = Limits { packet_bytes_max: 4096, topic_levels_max: 8, filters_max: 64 };
 
 fn id(number: u16) -> PacketId {
     PacketId::new(number).unwrap()

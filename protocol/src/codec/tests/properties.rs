@@ -160,7 +160,7 @@ fn any_bytes() -> impl Strategy<Value = Vec<u8>> {
 proptest! {
     #[test]
     fn no_bytes_panic(bytes in any_bytes(), packet_bytes_max in 0usize..300, topic_levels_max in 0usize..5) {
-        for limits in [LIMITS, Limits { packet_bytes_max, topic_levels_max }] {
+        for limits in [LIMITS, Limits { packet_bytes_max, topic_levels_max, filters_max: 3 }] {
             let (mut buffer, mut from_server) = (Bytes::from(bytes.clone()), Bytes::from(bytes.clone()));
             while let Ok(Some(packet)) = decode(&mut buffer, &limits) {
                 // What is well formed can be written and read again.

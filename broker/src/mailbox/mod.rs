@@ -18,6 +18,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
 
+/// Deliveries in an inbox that may be slices of read buffers.
+const SLICES_MAX: usize = 4_096;
+
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Pushed {
@@ -39,16 +42,16 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-/// What else than deliveries a connection is told through its mailbox. A later, stronger word
-/// replaces an earlier one.
+/// What else than deliveries a connection is told through its mailbox. A stronger word, further down,
+/// replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Command {
-    /// Fell too far behind its subscriptions.
-    Overrun,
     /// The server stops: publish the will, read no more.
     Drain,
     /// The server stops: send what is left and close.
     Finish,
+    /// Fell too far behind its subscriptions.
+    Overrun,
     /// A new connection claims the client id.
     TakenOver,
 }
@@ -150,14 +153,20 @@ impl Mailbox {
             Receiver::Gone => Pushed::Unwanted,
             Receiver::Away if qos == Qos::AtMostOnce => Pushed::Unwanted,
             Receiver::Away => {
-                let message = detached.get_or_insert_with(|| Arc::new(message.detached()));
+                let message = detached.get_or_insert_with(|| message.kept());
                 self.keep(&mut inner, Delivery { message: message.clone(), qos, retain: false })
             }
             Receiver::Connected { secure } => {
                 if message.confidential() && !secure {
                     return Pushed::Withheld;
                 }
-                self.hand_in(&mut inner, Delivery { message: message.clone(), qos, retain: false })
+                // A receiver that is this far behind must not pin the buffers of what it waits for.
+                let message = if inner.queue.len() < SLICES_MAX {
+                    message.clone()
+                } else {
+                    detached.get_or_insert_with(|| message.kept()).clone()
+                };
+                self.hand_in(&mut inner, Delivery { message, qos, retain: false })
             }
         }
     }
@@ -166,22 +175,19 @@ impl Mailbox {
     fn hand_in(&self, inner: &mut Inner, delivery: Delivery) -> Pushed {
         let limits = &self.bounds.limits;
         let (count, bytes) = (inner.queue.len(), inner.bytes + delivery.message.size());
-        if count < limits.inbox_messages_max && bytes <= limits.inbox_bytes_max {
-            let wake = inner.queue.is_empty();
+        // An empty inbox takes anything: no packet is too large to be passed on.
+        if count == 0 {
             inner.put(delivery);
-            return if wake { Pushed::Wake } else { Pushed::Taken };
+            return Pushed::Wake;
+        }
+        if count < limits.inbox_messages_max && bytes <= limits.inbox_bytes_max {
+            inner.put(delivery);
+            return Pushed::Taken;
         }
         if delivery.qos == Qos::AtMostOnce {
-            // The oldest goes, where it is as cheap to lose as this one.
-            if inner.queue.front().is_some_and(|oldest| oldest.qos == Qos::AtMostOnce) {
-                inner.pull();
-                inner.put(delivery);
-            }
-            return Pushed::Dropped;
+            return self.make_room(inner, delivery);
         }
-        if inner.queue.is_empty()
-            || (count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max)
-        {
+        if count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max {
             inner.put(delivery);
             return Pushed::Pressed;
         }
@@ -193,6 +199,28 @@ impl Mailbox {
             self.keep(inner, delivery);
         }
         Pushed::Overrun
+    }
+
+    /// A QoS 0 message for a full inbox: the oldest go, as long as they are as cheap to lose; else the
+    /// new one does.
+    fn make_room(&self, inner: &mut Inner, delivery: Delivery) -> Pushed {
+        let limits = &self.bounds.limits;
+        let size = delivery.message.size();
+        let full = |inner: &Inner| {
+            inner.queue.len() >= limits.inbox_messages_max || inner.bytes + size > limits.inbox_bytes_max
+        };
+        let mut dropped = 0;
+        while full(inner) && inner.queue.front().is_some_and(|oldest| oldest.qos == Qos::AtMostOnce) {
+            inner.pull();
+            dropped += 1;
+        }
+        if !full(inner) || inner.queue.is_empty() {
+            inner.put(delivery);
+            dropped -= 1;
+        }
+        // The one more is counted by whoever pushes.
+        self.bounds.metrics.add_dropped(dropped);
+        Pushed::Dropped
     }
 
     /// The queue of a client that is away.
@@ -253,7 +281,7 @@ impl Mailbox {
         kept.append(&mut waiting);
         kept.retain(|delivery| delivery.qos > Qos::AtMostOnce);
         for delivery in &mut kept {
-            delivery.message = Arc::new(delivery.message.detached());
+            delivery.message = delivery.message.kept();
         }
         let mut dropped = 0;
         let pressed = {
@@ -311,6 +339,11 @@ impl Mailbox {
         waker.into_iter().for_each(Waker::wake);
     }
 
+    /// Takes back what a connection was told and has not heard.
+    pub(crate) fn forget_command(&self) {
+        self.inner.lock().command = None;
+    }
+
     /// Wakes the connection, at the end of a pusher's turn.
     pub(crate) fn wake(&self) {
         let waker = self.inner.lock().waker.take();
@@ -324,7 +357,8 @@ impl Mailbox {
         if let Some(command) = inner.command.take() {
             return Poll::Ready(Some(command));
         }
-        if hungry && !inner.queue.is_empty() {
+        let connected = matches!(inner.receiver, Receiver::Connected { .. });
+        if hungry && connected && !inner.queue.is_empty() {
             return Poll::Ready(None);
         }
         match &mut inner.waker {
@@ -361,3 +395,6 @@ impl Inner {
         Some(delivery)
     }
 }
+
+#[cfg(test)]
+mod tests;
