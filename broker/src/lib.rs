@@ -16,9 +16,11 @@
 //! [`daemon::serve`]: this is a program, in a library so that it can be tested.
 
 mod auth;
+mod broker;
 pub mod cli;
 mod connection;
 pub mod daemon;
+mod delivery;
 mod error;
 mod files;
 mod ingress;

@@ -5,9 +5,9 @@
 //! away, or gone for ever. The lock is held for one push or one swap. Every bound of `limits.inbox_*`
 //! and `limits.queue_*` is kept here, and nowhere else.
 
+use crate::delivery::{Delivery, SessionId};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
-use crate::session::SessionId;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use sealmq_config::limits::{Limits, QueueFull};
@@ -17,17 +17,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::Notify;
-
-/// One message for one subscriber.
-#[derive(Debug, Clone)]
-pub(crate) struct Delivery {
-    /// What.
-    pub(crate) message: Arc<Message>,
-    /// The smaller of the message's QoS and the subscription's ([MQTT-3.8.4-6]).
-    pub(crate) qos: Qos,
-    /// Set for a retained message sent to a new subscription ([MQTT-3.3.1-8]).
-    pub(crate) retain: bool,
-}
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

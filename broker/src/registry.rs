@@ -6,9 +6,10 @@
 //! messages go on into the mailbox, which is the same before and after. Each claim has a ticket, so
 //! that of several connections that want the same client id the newest wins.
 
+use crate::delivery::SessionId;
 use crate::mailbox::{Bounds, Command, Mailbox};
 use crate::router::Router;
-use crate::session::{Session, SessionId};
+use crate::session::Session;
 use crate::store::{Change, Store};
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
@@ -113,10 +114,9 @@ impl Registry {
                 }
                 Attempt::Busy(mailbox) => mailbox,
             };
-            // Listen first, then tell: the answer may come at once.
+            // Listen first, then look again: it may have been released since.
             let mut released = pin!(busy.released.notified());
             released.as_mut().enable();
-            busy.tell(Command::TakenOver);
             if self
                 .owners
                 .get(client_id)
@@ -241,7 +241,7 @@ impl Registry {
             if let Some(parked) = owner.parked {
                 self.discard(&parked.session);
             }
-            tracing::info!(client = %client_id, "session expired (mqtt.session_expiry_s)");
+            tracing::info!(client = %client_id.escape_debug(), "session expired (mqtt.session_expiry_s)");
         }
     }
 

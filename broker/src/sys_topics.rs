@@ -1,9 +1,9 @@
 //! What the broker says about itself, as retained messages under `$SYS/broker/`. Names follow
 //! mosquitto's where it has one, so that existing dashboards go on working.
 
+use crate::broker::Broker;
 use crate::ingress::message::Message;
 use crate::router::Turn;
-use crate::server::Broker;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;

@@ -3,11 +3,11 @@
 //! refused gets its return code and a line in the log that names the rule.
 
 use super::{Connection, Timer};
+use crate::broker::Broker;
 use crate::connection::io::Io;
 use crate::mailbox::Command;
 use crate::registry::{ClaimError, Claimed};
 use crate::router::Turn;
-use crate::server::Broker;
 use crate::session::Ending;
 use crate::session::connect::{self, Refused};
 use sealmq_protocol::packet::{ConnAck, Connect, Version};
@@ -97,7 +97,7 @@ where
         connect::client_id(&connect, &broker.connect_rules, random_u128()).map_err(Failure::Refused)?;
     let auth = broker.rules().auth.clone();
     auth.check(connect.user_name.as_deref(), connect.password.clone()).await.map_err(|denied| {
-        tracing::info!(client = %client_id, addr = %peer.addr, user = connect.user_name.as_deref(), "{denied}");
+        tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = connect.user_name.as_deref(), "{denied}");
         Failure::Refused(Refused { code: denied.code(), rule: denied.rule() })
     })?;
     match broker.registry.claim(&client_id, connect.clean_session).await {
@@ -146,7 +146,7 @@ where
     let Claimed { mut session, mailbox, present } = claimed;
     let Connect { version, clean_session, keep_alive_s, will, user_name, .. } = *connect;
     tracing::info!(
-        client = %session.client_id(), addr = %peer.addr, secure = peer.secure, ?version,
+        client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
         user = user_name.as_deref(), clean_session, session_present = present, keep_alive_s, "connected"
     );
     // MQTT 3.1 has no session-present flag.
@@ -172,7 +172,6 @@ where
         stalled: None,
         timer: Timer::default(),
         draining: false,
-        unhandled: true,
         broker,
     };
     let ending = connection.run().await;
@@ -198,7 +197,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn log_ending(&self, ending: Ending) {
-        let (client, addr) = (self.session.client_id(), self.peer.addr);
+        let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
         match ending {
             Ending::Disconnect => tracing::info!(%client, %addr, "disconnected"),
             Ending::SocketClosed => tracing::info!(%client, %addr, "connection lost"),

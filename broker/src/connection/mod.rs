@@ -11,9 +11,9 @@ mod io;
 pub(crate) use handshake::{Peer, serve};
 
 use crate::auth::acl::Permissions;
+use crate::broker::{Broker, Rulebook};
 use crate::mailbox::{Command, Mailbox};
 use crate::router::Turn;
-use crate::server::{Broker, Rulebook};
 use crate::session::{Action, Ending, Outcome, Receipt, Session};
 use crate::store::{Change, Position};
 use bytestring::ByteString;
@@ -56,8 +56,6 @@ struct Connection<S> {
     timer: Timer,
     /// The server stops: nothing more is read.
     draining: bool,
-    /// Something came right behind CONNECT and lies in the buffer.
-    unhandled: bool,
 }
 
 /// The time as of the turn at hand: for timers, and in seconds since 1970.
@@ -145,10 +143,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Reads and handles what has come.
     fn receive(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let mut taken = 0;
-        let mut missing = 0;
-        if std::mem::take(&mut self.unhandled) {
-            missing = self.take_packets(now)?;
-        }
+        // What came right behind CONNECT is here already; a client need not wait for CONNACK (§3.1.4).
+        let mut missing = if self.io.read.is_empty() { 0 } else { self.take_packets(now)? };
         while taken < TURN_BYTES_MAX && self.io.has_room() {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,
@@ -395,7 +391,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Counts and logs a message that was refused, without topic and payload.
     fn report(&self, refusal: crate::ingress::Refusal) {
         self.broker.metrics.add_refusal(refusal);
-        let (client, addr) = (self.session.client_id(), self.peer.addr);
+        // Escaped: a client id may hold what would forge a line.
+        let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
         if refusal == crate::ingress::Refusal::Repeated {
             tracing::debug!(%client, %addr, "an envelope was sent again by its own session; acknowledged");
         } else {

@@ -7,9 +7,9 @@
 pub(crate) mod development;
 pub(crate) mod tls;
 
+use crate::broker::{Broker, Counted};
 use crate::connection::{self, Peer};
 use crate::error::StartError;
-use crate::server::{Broker, Counted};
 use sealmq_config::Config;
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -7,11 +7,11 @@
 
 mod tree;
 
+use crate::delivery::SessionId;
 use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Pushed};
 use crate::metrics::Metrics;
 use crate::retained::{Order, Retained};
-use crate::session::SessionId;
 use crate::store::{Change, Position, Store};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;

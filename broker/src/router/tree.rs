@@ -3,7 +3,7 @@
 //!
 //! Owned by the [`super::Router`], under its lock. Depth is bounded by `limits.topic_levels_max`.
 
-use crate::session::SessionId;
+use crate::delivery::SessionId;
 use sealmq_protocol::filter::Level;
 use sealmq_protocol::{TopicFilter, TopicName};
 use std::collections::{BTreeMap, HashMap};

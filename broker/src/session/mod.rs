@@ -16,9 +16,9 @@ mod tests;
 
 pub(crate) use inbound::{Outcome, Receipt};
 
+use crate::delivery::{Delivery, SessionId};
 use crate::ingress::Refusal;
 use crate::ingress::message::Message;
-use crate::mailbox::Delivery;
 use crate::retained::{Order, Page};
 use crate::store::Position;
 use bytestring::ByteString;
@@ -30,10 +30,6 @@ use sealmq_protocol::{Packet, ProtocolError, Qos, TopicFilter, TopicName, packet
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-/// Names a session for as long as the broker runs; never used twice.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub(crate) struct SessionId(pub(crate) u64);
 
 /// What `connection/` is to do, in this order.
 #[derive(Debug)]

@@ -7,7 +7,7 @@
 //! are consecutive, so finding one is arithmetic, and none is used twice while it is in flight.
 
 use super::Action;
-use crate::mailbox::Delivery;
+use crate::delivery::Delivery;
 use crate::retained::{Order, Page};
 use sealmq_protocol::packet::{PacketId, PublishHeader};
 use sealmq_protocol::{Packet, Qos, TopicFilter, TopicName};

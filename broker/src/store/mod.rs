@@ -7,8 +7,8 @@
 
 pub(crate) mod memory;
 
+use crate::delivery::SessionId;
 use crate::ingress::message::Message;
-use crate::session::SessionId;
 use sealmq_protocol::packet::PacketId;
 use sealmq_protocol::{Qos, TopicFilter, TopicName};
 use std::sync::Arc;

@@ -1,0 +1,217 @@
+//! What all connections share: the broker as one value, without sockets or tasks.
+//!
+//! Owns registry, router, replay windows, store and counters; the rules in force, which a reload
+//! replaces as a whole; and the count of connections, by which a shutdown knows that it is over.
+
+use crate::auth::Auth;
+use crate::auth::acl::Permissions;
+use crate::error::StartError;
+use crate::ingress::Ingress;
+use crate::listener::tls;
+use crate::mailbox::{Bounds, Command};
+use crate::metrics::Metrics;
+use crate::registry::Registry;
+use crate::retained::Retained;
+use crate::router::Router;
+use crate::session::connect;
+use crate::store::Store;
+use crate::store::memory::Memory;
+use parking_lot::RwLock;
+use sealmq_config::Config;
+use sealmq_config::auth::AclRule;
+use sealmq_config::limits::Limits;
+use sealmq_config::listener::Listener;
+use sealmq_config::storage::Durability;
+use sealmq_crypto::ReplayWindows;
+use sealmq_protocol::codec;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+
+/// What all connections share.
+pub(crate) struct Broker {
+    pub(crate) limits: Limits,
+    pub(crate) codec_limits: codec::Limits,
+    pub(crate) connect_rules: connect::Rules,
+    pub(crate) registry: Registry,
+    pub(crate) router: Arc<Router>,
+    pub(crate) replay: ReplayWindows,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) metrics: Arc<Metrics>,
+    pub(crate) started: Instant,
+    rulebook: RwLock<Arc<Rulebook>>,
+    rulebooks: AtomicU64,
+    connections: AtomicUsize,
+    connections_moved: Notify,
+    drained: AtomicUsize,
+    stopping: AtomicBool,
+}
+
+/// What SIGHUP replaces, as a whole: who may do what, and with which keys.
+pub(crate) struct Rulebook {
+    edition: u64,
+    /// Who may connect.
+    pub(crate) auth: Auth,
+    /// What may be routed.
+    pub(crate) ingress: Ingress,
+    acl: Vec<AclRule>,
+    tls: Vec<Option<Arc<rustls::ServerConfig>>>,
+}
+
+impl Rulebook {
+    /// Reads every file that the configuration names. Listeners stay as they run: of those in the
+    /// configuration, one with the same address may bring a new certificate.
+    pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
+        let tls = running.iter().enumerate().map(|(place, running)| {
+            let same = |listener: &&Listener| listener.bind == running.bind && listener.tls.is_some();
+            let there = config.listeners.get(place).filter(same);
+            let now = there.or_else(|| config.listeners.iter().find(same)).unwrap_or(running);
+            running.tls.as_ref().and(now.tls.as_ref()).map(tls::server_config).transpose()
+        });
+        Ok(Self {
+            edition: 0,
+            auth: Auth::load(&config.auth)?,
+            ingress: Ingress::new(config.policies.clone(), crate::keys::opener(config)?),
+            acl: config.acl.clone(),
+            tls: tls.collect::<Result<_, _>>()?,
+        })
+    }
+
+    /// What one client may do.
+    pub(crate) fn permissions(&self, client_id: &str, user: Option<&str>) -> Permissions {
+        Permissions::of(&self.acl, client_id, user)
+    }
+
+    /// The certificate of a listener, by its place in the configuration that was started with.
+    pub(crate) fn tls(&self, listener: usize) -> Option<&Arc<rustls::ServerConfig>> {
+        self.tls.get(listener)?.as_ref()
+    }
+}
+
+impl Broker {
+    /// A broker without connections.
+    pub(crate) fn new(config: &Config, rulebook: Rulebook) -> Self {
+        let store: Arc<dyn Store> = match config.storage.durability {
+            Durability::Memory => Arc::new(Memory),
+        };
+        Self::with_store(config, rulebook, store)
+    }
+
+    /// The same, on a store made elsewhere.
+    pub(crate) fn with_store(config: &Config, rulebook: Rulebook, store: Arc<dyn Store>) -> Self {
+        let limits = config.limits.clone();
+        let metrics = Arc::new(Metrics::default());
+        let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);
+        let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
+        let bounds = Arc::new(Bounds::new(limits.clone(), config.storage.queued_bytes_max, metrics.clone()));
+        let expiry = config.mqtt.session_expiry_s.map(Duration::from_secs);
+        Self {
+            codec_limits: codec::Limits {
+                packet_bytes_max: config.mqtt.packet_bytes_max,
+                topic_levels_max: limits.topic_levels_max,
+            },
+            connect_rules: connect::Rules {
+                allow_mqtt31: config.mqtt.allow_mqtt31,
+                client_id_bytes_max: limits.client_id_bytes_max,
+                client_id_prefixes: config.auth.client_id_prefixes.clone(),
+            },
+            registry: Registry::new(limits.clone(), expiry, bounds, router.clone(), store.clone()),
+            replay: ReplayWindows::new(config.encryption.timed_stamps_max),
+            limits,
+            router,
+            store,
+            metrics,
+            started: Instant::now(),
+            rulebook: RwLock::new(Arc::new(rulebook)),
+            rulebooks: AtomicU64::new(0),
+            connections: AtomicUsize::new(0),
+            connections_moved: Notify::new(),
+            drained: AtomicUsize::new(0),
+            stopping: AtomicBool::new(false),
+        }
+    }
+
+    /// The rules in force.
+    pub(crate) fn rules(&self) -> Arc<Rulebook> {
+        self.rulebook.read().clone()
+    }
+
+    /// Whether `known` is no longer in force.
+    pub(crate) fn rules_changed(&self, known: &Rulebook) -> bool {
+        known.edition != self.rulebooks.load(Ordering::Acquire)
+    }
+
+    /// Puts other rules in force; connections take them up with their next packet.
+    pub(crate) fn replace_rules(&self, mut rulebook: Rulebook) {
+        let mut current = self.rulebook.write();
+        rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
+        let edition = rulebook.edition;
+        self.replay.forget_unknown(rulebook.ingress.opener().keyring());
+        *current = Arc::new(rulebook);
+        self.rulebooks.store(edition, Ordering::Release);
+    }
+
+    /// Whether the server is shutting down.
+    pub(crate) fn is_stopping(&self) -> bool {
+        self.stopping.load(Ordering::Acquire)
+    }
+
+    /// A connection has published its will and reads no more.
+    pub(crate) fn drained(&self) {
+        self.drained.fetch_add(1, Ordering::Release);
+        self.connections_moved.notify_waiters();
+    }
+
+    /// Connections, with those that are still being greeted.
+    pub(crate) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Acquire)
+    }
+
+    /// Counts a connection for as long as the result lives.
+    pub(crate) fn count_connection(self: &Arc<Self>) -> Counted {
+        let before = self.connections.fetch_add(1, Ordering::AcqRel);
+        Counted { broker: self.clone(), number: before + 1 }
+    }
+
+    /// Ends every connection in order: wills first, while there are subscribers; then what is queued
+    /// for writing; then the sockets. Whether all ended by `deadline`.
+    pub(crate) async fn shut_down(&self, deadline: Instant) -> bool {
+        self.stopping.store(true, Ordering::Release);
+        let told = self.registry.tell_all(Command::Drain);
+        let drained = || self.drained.load(Ordering::Acquire) >= told;
+        // A connection that ends by itself meanwhile is never counted: half the time is enough.
+        let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
+        self.wait_until(half, || drained() || self.connections() == 0).await;
+        self.registry.tell_all(Command::Finish);
+        self.wait_until(deadline, || self.connections() == 0).await
+    }
+
+    async fn wait_until(&self, deadline: Instant, done: impl Fn() -> bool) -> bool {
+        let wait = async {
+            loop {
+                let mut moved = std::pin::pin!(self.connections_moved.notified());
+                moved.as_mut().enable();
+                if done() {
+                    return;
+                }
+                moved.await;
+            }
+        };
+        tokio::time::timeout_at(deadline.into(), wait).await.is_ok()
+    }
+}
+
+/// One counted connection.
+pub(crate) struct Counted {
+    broker: Arc<Broker>,
+    /// How many there were with this one.
+    pub(crate) number: usize,
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.broker.connections.fetch_sub(1, Ordering::AcqRel);
+        self.broker.connections_moved.notify_waiters();
+    }
+}
