@@ -91,10 +91,10 @@ fn code_3_over_the_bound_on_sessions() {
 fn code_3_while_shutting_down() {
     let mut broker = Broker::start();
     let mut late = Wire::open(&broker);
-    // By the answer to this one, the broker has accepted the one before.
-    Wire::client(&broker, "first").expect_nothing_but_pong();
+    // By CONNACK to this one, the broker has accepted the one before.
+    let mut first = Wire::client(&broker, "first");
     broker.terminate();
-    broker.log_line(|line| line.message() == "shutting down");
+    first.expect_closed();
     late.send(Connect::new("late").bytes());
     late.expect(packets::connack(false, 3));
     late.expect_closed();

@@ -191,14 +191,9 @@ fn misplaced_wildcards_are_refused() {
     }
 }
 
-/// [MQTT-4.7.3-2], [MQTT-1.5.3-2]: a filter does not contain U+0000.
+/// [MQTT-4.7.3-2], [MQTT-1.5.3-2]: a filter does not contain U+0000, as no string does.
 #[test]
-fn nul_in_a_filter_is_refused() {
+fn nul_in_a_filter_closes() {
     let broker = Broker::start();
-    let mut client = Wire::client(&broker, "c");
-    client.send(subscribe(1, &[("a\0b", 0), ("ok", 0)]));
-    client.try_receive().map_or_else(
-        |_| drop(broker.closed_for(client.local_addr(), "MQTT-1.5.3-2")),
-        |packet| assert_eq!(packet, suback(1, &[0x80, 0])),
-    );
+    assert_breach(&broker, subscribe(1, &[("ok", 0), ("a\0b", 0)]), "MQTT-1.5.3-2");
 }
