@@ -18,7 +18,7 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     let config = options.load()?;
     start_logging(&config, std::io::stderr)?;
     // Descriptors bound connections long before anything else does.
-    if let Err(error) = fdlimit::raise_fd_limit() {
+    if let Err(error) = rlimit::increase_nofile_limit(u64::MAX) {
         tracing::warn!("the limit of open files stays as it is: {error}");
     }
     files::create_folder(&config.data_dir)?;
