@@ -1,8 +1,10 @@
 //! Integration tests: the real `sealmq` binary, spoken to with raw packets and by foreign clients.
 //!
-//! The chapters: `conformance` holds the broker against MQTT 3.1.1, clause by clause; `tidy` holds
-//! the sources against the project's rules. What all share is in `harness`. Every test starts a broker
-//! of its own on ports that the system picks, so that all may run at once.
+//! The chapters: `conformance` holds the broker against MQTT 3.1.1, clause by clause; `encryption` seals
+//! and is refused; `lifecycle` starts, reloads and stops; `clients` are foreign ones; `overload` is too
+//! much of everything; `tidy` holds the sources against the project's rules. What all share is in
+//! `harness`. Every test starts a broker of its own on ports that the system picks, so that all may run
+//! at once; but for those that need the two fixed ports of a start without configuration.
 
 #![allow(
     clippy::unwrap_used,
@@ -13,5 +15,6 @@
 )]
 
 mod conformance;
+mod encryption;
 mod harness;
 mod tidy;
