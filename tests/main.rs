@@ -17,4 +17,5 @@
 mod conformance;
 mod encryption;
 mod harness;
+mod lifecycle;
 mod tidy;
