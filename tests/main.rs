@@ -14,8 +14,10 @@
     reason = "a test that cannot go on fails, also in the functions that tests share"
 )]
 
+mod clients;
 mod conformance;
 mod encryption;
 mod harness;
 mod lifecycle;
+mod overload;
 mod tidy;
