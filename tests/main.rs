@@ -1,8 +1,10 @@
 //! Integration tests: the real `sealmq` binary, spoken to with raw packets and by foreign clients.
 //!
-//! The chapters: `conformance` holds the broker against MQTT 3.1.1, clause by clause; `tidy` holds
-//! the sources against the project's rules. What all share is in `harness`. Every test starts a broker
-//! of its own on ports that the system picks, so that all may run at once.
+//! The chapters: `conformance` holds the broker against MQTT 3.1.1, clause by clause; `encryption` seals
+//! and is refused; `lifecycle` starts, reloads and stops; `clients` are foreign ones; `overload` is too
+//! much of everything; `tidy` holds the sources against the project's rules. What all share is in
+//! `harness`. Every test starts a broker of its own on ports that the system picks, so that all may run
+//! at once; but for those that need the two fixed ports of a start without configuration.
 
 #![allow(
     clippy::unwrap_used,
@@ -12,6 +14,10 @@
     reason = "a test that cannot go on fails, also in the functions that tests share"
 )]
 
+mod clients;
 mod conformance;
+mod encryption;
 mod harness;
+mod lifecycle;
+mod overload;
 mod tidy;

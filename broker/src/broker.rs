@@ -179,6 +179,7 @@ impl Broker {
     /// for writing; then the sockets. Whether all ended by `deadline`.
     pub(crate) async fn shut_down(&self, deadline: Instant) -> bool {
         self.stopping.store(true, Ordering::Release);
+        tracing::info!(connections = self.connections(), "shutting down");
         let told = self.registry.tell_all(Command::Drain);
         let drained = || self.drained.load(Ordering::Acquire) >= told;
         // A connection that ends by itself meanwhile is never counted: half the time is enough.

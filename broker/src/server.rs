@@ -38,7 +38,6 @@ pub(crate) async fn run(
         }
     }
     let timeout = Duration::from_secs(config.limits.shutdown_timeout_s);
-    tracing::info!(connections = broker.connections(), "shutting down");
     if !broker.shut_down(Instant::now() + timeout).await {
         tracing::warn!(connections = broker.connections(), "cut off: limits.shutdown_timeout_s is over");
     }

@@ -7,12 +7,13 @@
 use super::PATIENCE;
 use super::certificates::certificates;
 use super::log::{Log, LogLine};
+use std::ffi::OsStr;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
-use std::sync::OnceLock;
+use std::sync::{Arc, OnceLock};
 use tempfile::TempDir;
 
 /// What is written where a configuration names no listener: one plaintext, one TLS.
@@ -30,7 +31,7 @@ key = "server.key"
 pub(crate) struct Broker {
     child: Child,
     log: Log,
-    dir: TempDir,
+    dir: Arc<TempDir>,
     listeners: Vec<Listening>,
 }
 
@@ -56,6 +57,11 @@ impl Broker {
     /// The first plaintext listener.
     pub(crate) fn addr(&self) -> SocketAddr {
         self.listener(false)
+    }
+
+    /// Where the `n`th listener of the configuration listens; waits until it does.
+    pub(crate) fn await_listening(&self, n: usize) -> SocketAddr {
+        self.listening(n).addr
     }
 
     /// The first TLS listener.
@@ -102,6 +108,11 @@ impl Broker {
         self.signal("TERM");
     }
 
+    /// Puts another configuration in the place of the one that it was started with.
+    pub(crate) fn rewrite_config(&self, toml: &str) {
+        write_config(self.dir(), toml);
+    }
+
     /// Sends SIGHUP: keys, policies, passwords and certificates are read again.
     pub(crate) fn reload(&self) {
         self.signal("HUP");
@@ -117,6 +128,11 @@ impl Broker {
     pub(crate) fn wait(&mut self) -> ExitStatus {
         assert!(self.log.await_end(PATIENCE * 3), "the broker does not end:\n{}", self.log.text());
         self.child.wait().unwrap()
+    }
+
+    /// Its folder as it is now, for another broker; without configuration.
+    pub(crate) fn into_setup(self) -> Setup {
+        Setup { dir: self.dir.clone(), config: String::new(), env: Vec::new() }
     }
 
     /// Resident memory of the process, bytes.
@@ -146,19 +162,23 @@ impl Drop for Broker {
 
 /// A broker that is about to be started: its folder, its files, its configuration.
 pub(crate) struct Setup {
-    dir: TempDir,
+    dir: Arc<TempDir>,
     config: String,
     env: Vec<(String, String)>,
 }
 
 impl Setup {
+    /// A folder with nothing in it.
+    pub(crate) fn empty() -> Self {
+        Self { dir: Arc::new(TempDir::new().unwrap()), config: String::new(), env: Vec::new() }
+    }
+
     /// A folder with `ca.pem`, `server.pem` and `server.key`, and an empty configuration.
     pub(crate) fn new() -> Self {
-        let setup = Self { dir: TempDir::new().unwrap(), config: String::new(), env: Vec::new() };
         let made = certificates();
         let files =
             [("ca.pem", &made.ca), ("server.pem", &made.server.cert), ("server.key", &made.server.key)];
-        files.into_iter().fold(setup, |setup, (name, text)| setup.file(name, text))
+        files.into_iter().fold(Self::empty(), |setup, (name, text)| setup.file(name, text))
     }
 
     /// The folder; relative paths in the configuration start here.
@@ -210,16 +230,21 @@ impl Setup {
     }
 
     /// Starts the broker without waiting: for tests in which it does not get as far as to listen.
-    pub(crate) fn spawn(mut self) -> Broker {
-        if !self.config.contains("[[listener]]") {
-            self.config.push_str(LISTENERS);
-        }
-        let config = format!("data_dir = \"data\"\n{}", self.config);
+    pub(crate) fn spawn(self) -> Broker {
+        self.write_config();
         let file = self.dir().join("sealmq.toml");
-        std::fs::write(&file, config).unwrap();
+        self.launch([OsStr::new("--config"), file.as_os_str()])
+    }
+
+    /// Writes `sealmq.toml` into the folder: for a broker that is about to read it, again maybe.
+    pub(crate) fn write_config(&self) {
+        write_config(self.dir(), &self.config);
+    }
+
+    /// Starts `sealmq` with these arguments in the folder, without waiting.
+    pub(crate) fn launch(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Broker {
         let mut child = Command::new(binary())
-            .arg("--config")
-            .arg(&file)
+            .args(args)
             .current_dir(self.dir())
             .env("SEALMQ_TELEMETRY__LOG_JSON", "true")
             .envs(self.env)
@@ -242,6 +267,12 @@ impl Broker {
         let tls = line.value("tls").and_then(serde_json::Value::as_bool).expect("it says whether TLS");
         Listening { addr, tls }
     }
+}
+
+/// Writes `sealmq.toml`, with the default listeners where the text names none.
+fn write_config(dir: &Path, toml: &str) {
+    let listeners = if toml.contains("[[listener]]") { "" } else { LISTENERS };
+    std::fs::write(dir.join("sealmq.toml"), format!("data_dir = \"data\"\n{toml}{listeners}")).unwrap();
 }
 
 /// Runs `sealmq` in the folder `dir`, to its end.

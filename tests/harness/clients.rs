@@ -2,6 +2,8 @@
 
 use super::broker::Broker;
 use super::log::Log;
+use std::ffi::OsStr;
+use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 
 /// Seconds after which a client that nobody ends gives up by itself.
@@ -64,11 +66,20 @@ impl Subscriber {
 
     /// Runs it without waiting, with where to connect to among `args`: for one that is refused.
     pub(crate) fn spawn(place: Vec<String>, args: &[&str]) -> Self {
+        let mut command = Self::command();
+        command.args(place).args(args);
+        Self::begin(command)
+    }
+
+    fn command() -> Command {
         // Line by line: behind a pipe its output would come when a buffer is full.
-        let mut child = Command::new("stdbuf")
-            .args(["-oL", "mosquitto_sub", "-d", "-F", FORMAT, "-W", GIVES_UP_S])
-            .args(place)
-            .args(args)
+        let mut command = Command::new("stdbuf");
+        command.args(["-oL", "mosquitto_sub", "-d", "-F", FORMAT, "-W", GIVES_UP_S]);
+        command
+    }
+
+    fn begin(mut command: Command) -> Self {
+        let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -78,6 +89,13 @@ impl Subscriber {
         output.follow(child.stdout.take().unwrap());
         output.follow(child.stderr.take().unwrap());
         Self { child, output }
+    }
+
+    /// Runs it with these arguments alone in the folder `dir`; it is subscribed when this returns.
+    pub(crate) fn run(dir: &Path, args: &[impl AsRef<OsStr>]) -> Self {
+        let mut command = Self::command();
+        command.args(args).current_dir(dir);
+        Self::begin(command).subscribed()
     }
 
     fn subscribed(self) -> Self {
@@ -144,6 +162,11 @@ pub(crate) fn publish_tls(broker: &Broker, args: &[&str]) -> Output {
 /// `mosquitto_pub -s` on the plaintext listener: the payload is `stdin`.
 pub(crate) fn publish_stdin(broker: &Broker, args: &[&str], stdin: &[u8]) -> Output {
     run(plain(broker), &[&["-s"], args].concat(), stdin)
+}
+
+/// `mosquitto_pub -l` on the plaintext listener: each line of `stdin` is a message.
+pub(crate) fn publish_lines(broker: &Broker, args: &[&str], stdin: &[u8]) -> Output {
+    run(plain(broker), &[&["-l"], args].concat(), stdin)
 }
 
 fn run(place: Vec<String>, args: &[&str], stdin: &[u8]) -> Output {

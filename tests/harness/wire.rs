@@ -29,7 +29,12 @@ enum Stream {
 impl Wire {
     /// A plaintext connection on which nothing was sent yet.
     pub(crate) fn open(broker: &Broker) -> Self {
-        let tcp = tcp(broker.addr());
+        Self::open_at(broker.addr())
+    }
+
+    /// The same, to this address.
+    pub(crate) fn open_at(addr: SocketAddr) -> Self {
+        let tcp = tcp(addr);
         let local = tcp.local_addr().unwrap();
         Self { stream: Stream::Plain(tcp), local, read: Vec::new(), stashed: VecDeque::new() }
     }
@@ -41,10 +46,15 @@ impl Wire {
 
     /// The same, with a client certificate and its key (PEM).
     pub(crate) fn open_tls_as(broker: &Broker, own: Option<(&str, &str)>) -> Self {
-        let tcp = tcp(broker.tls_addr());
+        Self::open_tls_at(broker.tls_addr(), tls_config(own))
+    }
+
+    /// A TLS connection to this address, made as `config` says.
+    pub(crate) fn open_tls_at(addr: SocketAddr, config: Arc<ClientConfig>) -> Self {
+        let tcp = tcp(addr);
         let local = tcp.local_addr().unwrap();
         let name = "localhost".try_into().unwrap();
-        let connection = ClientConnection::new(tls_config(own), name).unwrap();
+        let connection = ClientConnection::new(config, name).unwrap();
         Self {
             stream: Stream::Tls(Box::new(StreamOwned::new(connection, tcp))),
             local,

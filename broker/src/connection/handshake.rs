@@ -179,6 +179,7 @@ where
         timer: Timer::default(),
         refusals: LogLimit::default(),
         draining: false,
+        finishing: false,
         broker,
     };
     connection.enforce_permissions();

@@ -64,6 +64,8 @@ struct Connection<S> {
     refusals: LogLimit,
     /// The server stops: nothing more is read.
     draining: bool,
+    /// The server stops: nothing more is read, and once nothing is left that can be sent, this ends.
+    finishing: bool,
 }
 
 /// The time as of the turn at hand: for timers, and in seconds since 1970.
@@ -123,10 +125,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
                 Some(Command::Drain) => self.drain(now),
-                Some(Command::Finish) => {
-                    self.transmit(now);
-                    return Err(Ending::Shutdown);
-                }
+                Some(Command::Finish) => self.finishing = true,
             }
         }
         let reading = self.may_read(now, cx);
@@ -137,6 +136,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         moved |= self.transmit(now);
         moved |= self.poll_write(now, cx)?;
         self.poll_timer(now, reading, cx)?;
+        if self.finishing && !moved && !self.io.is_writing() && self.held.is_empty() {
+            return Err(Ending::Shutdown);
+        }
         Ok(moved)
     }
 
@@ -150,7 +152,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             self.paused = None;
         }
-        !self.draining && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX
+        let stopping = self.draining || self.finishing;
+        !stopping && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX
     }
 
     /// Reads and handles what has come, until the turn is full. Whether there was anything.

@@ -1,0 +1,169 @@
+//! The same envelope again: a repetition of the protocol is acknowledged, an attack is `replayed`, and
+//! either way nobody gets a message twice.
+
+use super::{Plant, assert_nothing_refused, await_report};
+use crate::harness::packets::{puback, pubcomp, pubrec, pubrel};
+use crate::harness::{Connect, Publish, Wire};
+use std::collections::BTreeSet;
+use std::sync::Barrier;
+
+const TOPIC: &str = "plant/7/level";
+
+fn persistent() -> Connect {
+    Connect::new("device").persistent()
+}
+
+/// The acknowledgement was lost: the device sends the packet again when it is back.
+#[test]
+fn repetition_after_reconnect_is_acknowledged_and_delivered_once() {
+    let mut plant = Plant::start();
+    let publish = Publish::new(TOPIC, plant.seal(TOPIC, "1")).qos(1, 7);
+    let mut device = Wire::connect(&plant.broker, &persistent());
+    device.publish(&publish);
+    plant.watcher.take("1");
+    device.cut();
+    let mut device = Wire::resume(&plant.broker, &persistent());
+    for _ in 0..2 {
+        device.publish(&publish.clone().dup());
+    }
+    plant.watcher.expect_nothing_but_pong();
+    await_report(&plant.broker, "envelopes/repeated", 2);
+    assert_nothing_refused(&plant.broker);
+}
+
+#[test]
+fn repetition_on_the_same_connection_is_acknowledged() {
+    let mut plant = Plant::start();
+    let publish = Publish::new(TOPIC, plant.seal(TOPIC, "1")).qos(1, 7);
+    let mut device = Wire::client(&plant.broker, "device");
+    device.send([publish.bytes(), publish.clone().dup().bytes()].concat());
+    device.expect(puback(7));
+    device.expect(puback(7));
+    plant.watcher.take("1");
+    plant.watcher.expect_nothing_but_pong();
+    assert_nothing_refused(&plant.broker);
+}
+
+/// Not closed for it either.
+#[test]
+fn repetition_does_not_close_where_refusals_do() {
+    let mut plant = Plant::start();
+    let publish = Publish::new("strict/7/a", plant.seal("strict/7/a", "1")).qos(1, 7);
+    let mut device = Wire::client(&plant.broker, "device");
+    device.publish(&publish);
+    device.publish(&publish.clone().dup());
+    device.expect_nothing_but_pong();
+    plant.watcher.take("1");
+    plant.watcher.expect_nothing_but_pong();
+}
+
+/// Without DUP, or with another packet id, or from another client, it is no repetition.
+#[test]
+fn anything_else_is_replayed() {
+    let mut plant = Plant::start();
+    let publish = Publish::new(TOPIC, plant.seal(TOPIC, "1")).qos(1, 7);
+    let mut device = Wire::client(&plant.broker, "device");
+    device.publish(&publish);
+    plant.watcher.take("1");
+    device.publish(&publish);
+    device.publish(&publish.clone().qos(1, 8).dup());
+    let mut other = Wire::client(&plant.broker, "other");
+    other.publish(&publish.clone().dup());
+    other.publish(&publish.clone().qos(2, 7).dup());
+    other.publish(&publish.clone().qos(0, 0));
+    plant.watcher.expect_nothing_but_pong();
+    await_report(&plant.broker, "refused/replayed", 5);
+    await_report(&plant.broker, "envelopes/repeated", 0);
+}
+
+/// The next message under the same packet id is a message of its own.
+#[test]
+fn packet_id_may_be_used_again() {
+    let mut plant = Plant::start();
+    let mut device = Wire::client(&plant.broker, "device");
+    for text in ["1", "2", "3"] {
+        device.publish(&Publish::new(TOPIC, plant.seal(TOPIC, text)).qos(1, 7));
+        plant.watcher.take(text);
+    }
+    assert_nothing_refused(&plant.broker);
+}
+
+#[test]
+fn qos2_flow_delivers_once() {
+    let mut plant = Plant::start();
+    let publish = Publish::new(TOPIC, plant.seal(TOPIC, "1")).qos(2, 7);
+    let mut device = Wire::connect(&plant.broker, &persistent());
+    device.send(publish.bytes());
+    device.expect(pubrec(7));
+    device.send(publish.clone().dup().bytes());
+    device.expect(pubrec(7));
+    device.cut();
+    let mut device = Wire::resume(&plant.broker, &persistent());
+    device.send(publish.clone().dup().bytes());
+    device.expect(pubrec(7));
+    for _ in 0..2 {
+        device.send(pubrel(7));
+        device.expect(pubcomp(7));
+    }
+    let publish = plant.watcher.take("1");
+    assert_eq!(publish.qos, 2);
+    plant.watcher.expect_nothing_but_pong();
+    assert_nothing_refused(&plant.broker);
+}
+
+/// A refused message of QoS 2 goes through its whole flow too, and its id is free afterwards.
+#[test]
+fn qos2_flow_of_a_refused_message_ends() {
+    let mut plant = Plant::start();
+    let mut device = Wire::client(&plant.broker, "device");
+    device.publish(&Publish::new(TOPIC, "no envelope").qos(2, 7));
+    device.publish(&Publish::new(TOPIC, plant.seal(TOPIC, "1")).qos(2, 7));
+    plant.watcher.take("1");
+    plant.watcher.expect_nothing_but_pong();
+}
+
+/// Two connections send the same envelopes at the same time: each is delivered once.
+#[test]
+fn envelopes_raced_by_two_connections_are_delivered_once() {
+    const ENVELOPES: usize = 300;
+    let mut plant = Plant::start();
+    let packets: Vec<_> =
+        (0..ENVELOPES).map(|n| Publish::new(TOPIC, plant.seal(TOPIC, &n.to_string())).qos(1, 1)).collect();
+    let start = Barrier::new(2);
+    let race = |mut wire: Wire| {
+        start.wait();
+        for publish in &packets {
+            wire.publish(publish);
+        }
+    };
+    let (one, other) = (Wire::client(&plant.broker, "one"), Wire::client(&plant.broker, "other"));
+    std::thread::scope(|scope| {
+        scope.spawn(|| race(one));
+        scope.spawn(|| race(other));
+    });
+    let mut seen = BTreeSet::new();
+    for _ in 0..ENVELOPES {
+        let publish = plant.watcher.expect_publish();
+        plant.watcher.acknowledge(&publish);
+        assert!(seen.insert(publish.text().to_owned()), "{publish:?} came twice");
+    }
+    plant.watcher.expect_nothing_but_pong();
+    await_report(&plant.broker, "refused/replayed", ENVELOPES as u64);
+}
+
+/// Numbers may come out of order, inside the window.
+#[test]
+fn numbers_out_of_order_are_taken_once_each() {
+    let mut plant = Plant::start();
+    let mut packets: Vec<_> =
+        (0..50).map(|n| Publish::new(TOPIC, plant.seal(TOPIC, &n.to_string())).qos(1, 1)).collect();
+    packets.reverse();
+    let mut device = Wire::client(&plant.broker, "device");
+    for publish in packets.iter().chain(&packets) {
+        device.publish(publish);
+    }
+    for n in (0..50).rev() {
+        plant.watcher.take(&n.to_string());
+    }
+    plant.watcher.expect_nothing_but_pong();
+}
