@@ -44,8 +44,33 @@ pub(crate) struct Retained {
 #[derive(Default)]
 struct Inner {
     topics: BTreeMap<TopicName, (Order, Arc<Message>)>,
+    /// Clients' messages alone; the broker's reports are few, and must not eat the bound.
+    messages: usize,
     bytes: usize,
     settings: u64,
+}
+
+impl Inner {
+    fn count(&mut self, message: &Message) {
+        if !is_report(message) {
+            self.messages += 1;
+            self.bytes += message.size();
+        }
+    }
+
+    fn remove(&mut self, topic: &TopicName) {
+        if let Some((_, old)) = self.topics.remove(topic)
+            && !is_report(&old)
+        {
+            self.messages -= 1;
+            self.bytes -= old.size();
+        }
+    }
+}
+
+/// Whether it is under `$SYS/`, where ingress lets no client publish.
+fn is_report(message: &Message) -> bool {
+    message.topic().as_str().starts_with("$SYS/")
 }
 
 impl Retained {
@@ -58,18 +83,17 @@ impl Retained {
     /// there is no room the topic is left without one: an old value must not pass for the last.
     pub(crate) fn set(&self, message: &Arc<Message>) -> Result<(), Full> {
         let mut inner = self.inner.write();
-        if let Some((_, old)) = inner.topics.remove(message.topic()) {
-            inner.bytes -= old.size();
-        }
+        inner.remove(message.topic());
         if message.payload().is_empty() {
             return Ok(());
         }
-        if inner.topics.len() >= self.messages_max || inner.bytes + message.size() > self.bytes_max {
+        let full = inner.messages >= self.messages_max || inner.bytes + message.size() > self.bytes_max;
+        if full && !is_report(message) {
             return Err(Full);
         }
         inner.settings += 1;
         let order = Order(inner.settings);
-        inner.bytes += message.size();
+        inner.count(message);
         inner.topics.insert(message.topic().clone(), (order, message.clone()));
         Ok(())
     }
@@ -187,6 +211,7 @@ mod tests {
         assert_eq!(retained.set(&message("a", "12345678901")), Err(Full));
         assert!(all(&retained, "a").is_empty());
         let retained = Retained::new(1, 1000);
+        retained.set(&message("$SYS/report", "is not counted")).unwrap();
         retained.set(&message("a", "1")).unwrap();
         assert_eq!(retained.set(&message("b", "1")), Err(Full));
         assert_eq!(all(&retained, "#"), ["a"]);

@@ -68,7 +68,7 @@ where
         Failure::SocketClosed => tracing::debug!(addr = %peer.addr, "closed before CONNECT"),
         Failure::Protocol(error) => {
             broker.metrics.protocol_errors.add(1);
-            tracing::info!(addr = %peer.addr, clause = error.clause(), "closed: {error}");
+            tracing::info!(addr = %peer.addr, clause = error.clause(), bound = bound(error), "closed: {error}");
             if let Some(code) = error.connect_return_code() {
                 encode_connack(code, false, &mut io);
             }
@@ -216,7 +216,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::SocketClosed => tracing::info!(%client, %addr, "connection lost"),
             Ending::Protocol(error) => {
                 self.broker.metrics.protocol_errors.add(1);
-                tracing::info!(%client, %addr, clause = error.clause(), "closed: {error}");
+                tracing::info!(%client, %addr, clause = error.clause(), bound = bound(error), "closed: {error}");
             }
             Ending::TakenOver => {
                 tracing::info!(%client, %addr, clause = "MQTT-3.1.4-2", "closed: taken over by a new connection");
@@ -233,6 +233,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::Shutdown => tracing::info!(%client, %addr, "closed: the server is shutting down"),
         }
     }
+}
+
+/// The key of the configuration that an error of the protocol went beyond, if it was one of ours.
+fn bound(error: ProtocolError) -> Option<&'static str> {
+    [
+        (ProtocolError::PacketTooLarge, "mqtt.packet_bytes_max"),
+        (ProtocolError::TooManyTopicLevels, "limits.topic_levels_max"),
+        (ProtocolError::TooManyFilters, "limits.filters_per_packet_max"),
+        (ProtocolError::ReceiveMaximumExceeded, "limits.inbound_qos2_max"),
+    ]
+    .into_iter()
+    .find_map(|(ours, key)| (ours == error).then_some(key))
 }
 
 /// A user name as far as a log line has room for it.
