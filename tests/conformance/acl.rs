@@ -150,3 +150,21 @@ fn reload_changes_permissions_of_connected_clients() {
     client.publish(&Publish::new("a", "2").qos(1, 1));
     client.expect_nothing_but_pong();
 }
+
+/// A session belongs to the user who began it: whoever comes with its client id and another user name
+/// gets a new one, and neither its subscriptions nor what waited.
+#[test]
+fn session_of_another_user_is_not_handed_over() {
+    let (broker, mut admin) = ruled();
+    let ann = Connect::new("meter").user("ann").password("any").persistent();
+    let mut first = Wire::connect(&broker, &ann);
+    first.subscribe("to/ann/+", 1);
+    first.disconnect();
+    admin.publish(&Publish::new("to/ann/1", "for ann alone").qos(1, 1));
+    let bob = Connect::new("meter").user("bob").password("any").persistent();
+    let mut second = Wire::connect(&broker, &bob);
+    admin.publish(&Publish::new("to/ann/1", "still").qos(1, 2));
+    second.expect_nothing_but_pong();
+    second.disconnect();
+    Wire::connect(&broker, &ann).expect_nothing_but_pong();
+}
