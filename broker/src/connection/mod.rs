@@ -166,12 +166,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Ending::SocketClosed),
-                Poll::Ready(Ok(n)) => taken += n,
+                Poll::Ready(Ok(n)) => {
+                    taken += n;
+                    self.broker.metrics.bytes_received.add(n as u64);
+                }
             }
             moved = true;
             missing = self.take_packets(now)?;
         }
-        self.broker.metrics.bytes_received.add(taken as u64);
         Ok(moved)
     }
 
