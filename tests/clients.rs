@@ -141,6 +141,23 @@ fn user_and_password_are_asked_for() {
     assert_eq!(subscriber.messages_so_far().len(), 1);
 }
 
+/// Return codes 1, 2 and 3 as a person sees them.
+#[test]
+fn refused_connections_are_told_why() {
+    let rules = "[limits]\nconnections_max = 1\nclient_id_bytes_max = 30";
+    let broker = Broker::with_config(rules);
+    let refused = |more: &[&str], words: &str| {
+        let output = publish(&broker, &[&["-t", "a", "-m", "2", "-q", "1"], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).to_lowercase();
+        assert!(said.contains(words), "{said}");
+        assert!(!output.status.success(), "{said}");
+    };
+    refused(&["-i", "a-client-id-of-more-than-thirty-bytes"], "identifier rejected");
+    refused(&["-V", "mqttv5"], "protocol");
+    let _only = Subscriber::start(&broker, &["-t", "a"]);
+    refused(&[], "broker unavailable");
+}
+
 #[test]
 fn wildcards_match_as_the_standard_says() {
     let broker = Broker::start();

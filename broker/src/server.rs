@@ -5,7 +5,8 @@ use crate::error::StartError;
 use crate::listener::{self, Listening};
 use crate::sys_topics;
 use sealmq_config::Config;
-use sealmq_config::listener::Listener;
+use sealmq_config::auth::Auth;
+use sealmq_config::encryption::Payload;
 use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +21,7 @@ pub(crate) async fn run(
 ) -> Result<(), StartError> {
     let broker = Arc::new(Broker::new(config, Rulebook::load(config, &config.listeners)?));
     let listeners = listener::bind_all(config)?;
+    warn_of_sealed_without_tls(config);
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -34,7 +36,7 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            fresh = reload() => apply(&broker, &fresh, &config.listeners),
+            fresh = reload() => apply(&broker, &fresh, config),
         }
     }
     let timeout = Duration::from_secs(config.limits.shutdown_timeout_s);
@@ -46,12 +48,37 @@ pub(crate) async fn run(
 }
 
 /// Takes what a reload may change; on an error everything stays as it was.
-fn apply(broker: &Broker, config: &Config, running: &[Listener]) {
-    match Rulebook::load(config, running) {
+fn apply(broker: &Broker, config: &Config, running: &Config) {
+    match Rulebook::load(config, &running.listeners) {
         Ok(rulebook) => {
             broker.replace_rules(rulebook);
             tracing::info!("reloaded: keys, policies, permissions, passwords, certificates");
+            if needs_restart(config, running) {
+                tracing::warn!("something else has changed in the configuration too, which needs a restart");
+            }
         }
         Err(error) => tracing::error!("not reloaded, the old rules stay: {error}"),
+    }
+}
+
+/// Whether a new configuration differs in more than a reload takes up.
+fn needs_restart(config: &Config, running: &Config) -> bool {
+    let reloaded = Config {
+        acl: config.acl.clone(),
+        senders: config.senders.clone(),
+        topic_keys: config.topic_keys.clone(),
+        policies: config.policies.clone(),
+        encryption: config.encryption.clone(),
+        auth: Auth { client_id_prefixes: running.auth.client_id_prefixes.clone(), ..config.auth.clone() },
+        ..running.clone()
+    };
+    reloaded != *config
+}
+
+/// Sealed topics are for secure connections alone: without a TLS listener nobody can receive them.
+fn warn_of_sealed_without_tls(config: &Config) {
+    let sealed = config.policies.iter().any(|policy| policy.payload == Payload::Sealed);
+    if sealed && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+        tracing::warn!("there are sealed topics and no TLS listener: nobody can receive what is sealed");
     }
 }

@@ -2,6 +2,7 @@
 //! says so), and neither delivered nor kept; logged and counted by its reason, without topic and payload.
 
 use super::{Device, Plant, SECRET, await_report, topic_key};
+use crate::harness::clients::publish_stdin;
 use crate::harness::{Connect, Publish, Wire};
 use sealmq_crypto::{ContentAlgorithm, Envelope, Freshness, OpenError, SenderKey, TopicKey};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -60,6 +61,12 @@ fn assert_refused(reason: &str) {
         plant.watcher.take(SECRET);
     }
     assert_payload_refused(&mut plant, reason, &payload);
+    // A foreign client is told no more than that it was acknowledged.
+    let sent = publish_stdin(&plant.broker, &["-t", TOPIC, "-q", "1"], &payload);
+    assert!(sent.status.success(), "{}", String::from_utf8_lossy(&sent.stderr));
+    let line = plant.broker.log().nth_line(3, |line| line.field("reason").is_some());
+    assert_eq!(line.field("reason"), Some(reason), "{}", line.text);
+    plant.watcher.expect_nothing_but_pong();
 }
 
 /// The payload is refused whatever its QoS, with RETAIN set.

@@ -70,7 +70,12 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
         }
     }
     layout.line("");
-    layout.line("What was sealed reaches TLS subscribers only; docs/encryption.md says more. Ctrl-C ends.");
+    if secure.is_some() {
+        layout
+            .line("What was sealed reaches TLS subscribers only; docs/encryption.md says more. Ctrl-C ends.");
+    } else {
+        layout.line("docs/configuration.md says what else there is. Ctrl-C ends.");
+    }
     layout.finish()
 }
 

@@ -13,6 +13,7 @@ use crate::router::Turn;
 use crate::session::Ending;
 use crate::session::connect::{self, Refused};
 use bytes::Bytes;
+use bytestring::ByteString;
 use sealmq_protocol::packet::{ConnAck, Connect, Version};
 use sealmq_protocol::{ConnectReturnCode, Packet, ProtocolError, codec};
 use std::collections::VecDeque;
@@ -24,7 +25,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The longest CONNECT that MQTT 3.1.1 allows: five strings of 65,535 bytes and the headers.
 const CONNECT_BYTES_MAX: usize = 5 * (65_535 + 2) + 15;
-/// Characters of a user name in a log line.
+/// Characters of a name in a log line.
 const LOGGED_CHARS: usize = 128;
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_secs(1);
@@ -42,7 +43,8 @@ pub(crate) struct Peer {
 
 /// How a connection ended before it was one.
 enum Failure {
-    Refused(Refused),
+    /// With the client id, which is only asked for.
+    Refused(Refused, ByteString),
     Protocol(ProtocolError),
     SocketClosed,
 }
@@ -73,8 +75,9 @@ where
                 encode_connack(code, false, &mut io);
             }
         }
-        Failure::Refused(Refused { code, rule }) => {
-            tracing::info!(addr = %peer.addr, code = code as u8, "CONNECT refused: {rule}");
+        Failure::Refused(Refused { code, rule }, client_id) => {
+            let client = shortened(Some(client_id.as_ref()));
+            tracing::info!(addr = %peer.addr, code = code as u8, client, "CONNECT refused: {rule}");
             encode_connack(code, false, &mut io);
         }
     }
@@ -91,19 +94,20 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut connect = read_connect(broker, io).await?;
-    let refuse = |code, rule| Err(Failure::Refused(Refused { code, rule }));
+    let asked = connect.client_id.clone();
+    let refused = |refused: Refused| Failure::Refused(refused, asked.clone());
+    let refuse = |code, rule| Err(refused(Refused { code, rule }));
     if broker.is_stopping() {
         return refuse(ConnectReturnCode::ServerUnavailable, "the server is shutting down");
     }
     if peer.excess {
         return refuse(ConnectReturnCode::ServerUnavailable, "too many connections (limits.connections_max)");
     }
-    let client_id =
-        connect::client_id(&connect, &broker.connect_rules, random_u128()).map_err(Failure::Refused)?;
+    let client_id = connect::client_id(&connect, &broker.connect_rules, random_u128()).map_err(refused)?;
     let auth = broker.rules().auth.clone();
     auth.check(connect.user_name.as_deref(), connect.password.take()).await.map_err(|denied| {
         tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(connect.user_name.as_deref()), "{denied}");
-        Failure::Refused(Refused { code: denied.code(), rule: denied.rule() })
+        refused(Refused { code: denied.code(), rule: denied.rule() })
     })?;
     match broker.registry.claim(&client_id, connect.user_name.as_ref(), connect.clean_session).await {
         Ok(claimed) => Ok(Greeted { connect, claimed }),
@@ -247,9 +251,9 @@ fn bound(error: ProtocolError) -> Option<&'static str> {
     .find_map(|(ours, key)| (ours == error).then_some(key))
 }
 
-/// A user name as far as a log line has room for it.
-fn shortened(user: Option<&str>) -> Option<&str> {
-    user.map(|name| name.char_indices().nth(LOGGED_CHARS).map_or(name, |(end, _)| name.split_at(end).0))
+/// A name as far as a log line has room for it.
+fn shortened(name: Option<&str>) -> Option<&str> {
+    name.map(|name| name.char_indices().nth(LOGGED_CHARS).map_or(name, |(end, _)| name.split_at(end).0))
 }
 
 fn encode_connack<S>(code: ConnectReturnCode, session_present: bool, io: &mut Io<S>) {
