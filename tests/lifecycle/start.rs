@@ -70,7 +70,9 @@ fn shell(broker: &Broker, program: &str) -> Output {
     let first = broker.log_line(|line| line.text.trim_start().starts_with(program)).text;
     // What comes after it ends the greeting.
     broker.log_line(|line| line.contains("Ctrl-C"));
-    let lines: Vec<_> = broker.log().lines(|_| true).into_iter().map(|line| line.text).collect();
+    // Lines of the log, which are JSON, come on another stream and may stand between those of the greeting.
+    let greeting = broker.log().lines(|line| !line.text.starts_with('{'));
+    let lines: Vec<_> = greeting.into_iter().map(|line| line.text).collect();
     let at = lines.iter().position(|line| *line == first).unwrap();
     let length = lines[at..].iter().position(|line| !line.ends_with('\\')).unwrap() + 1;
     let command = lines[at..at + length].join("\n");
