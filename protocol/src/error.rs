@@ -2,7 +2,7 @@
 //! the log, the statement of MQTT 3.1.1 that was broken. [`TopicError`] and [`FilterError`] say why
 //! bytes are no topic name or no topic filter; the second costs a subscription, not the connection.
 
-use crate::ConnectReturnCode;
+use crate::ReasonCode;
 
 /// How the peer broke the standard, or left the bounds of this broker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -112,6 +112,31 @@ pub enum ProtocolError {
     #[error("too many messages of QoS 2 are unfinished")]
     ReceiveMaximumExceeded,
 
+    /// PUBLISH: neither a topic nor an alias.
+    #[error("a message has neither a topic nor a topic alias")]
+    NoTopic,
+    /// PUBLISH: the topic alias is 0, above the maximum, or stands for nothing.
+    #[error("the topic alias is not valid")]
+    TopicAlias,
+    /// PUBLISH: a QoS above the maximum that CONNACK stated.
+    #[error("the QoS of a message is above the maximum")]
+    QosNotSupported,
+    /// PUBLISH or will: RETAIN although retained messages are turned off.
+    #[error("retained messages are turned off")]
+    RetainNotSupported,
+    /// PUBLISH of a client: a subscription identifier.
+    #[error("a client sent a subscription identifier with a message")]
+    SubscriptionIdFromClient,
+
+    /// SUBSCRIBE: No Local for a shared subscription.
+    #[error("no local is set for a shared subscription")]
+    NoLocalShared,
+    /// SUBSCRIBE: reserved bits of the options are set.
+    #[error("reserved bits of the subscription options are set")]
+    SubscriptionOptions,
+    /// SUBSCRIBE: retain handling 3.
+    #[error("the retain handling is 3")]
+    RetainHandling,
     /// SUBSCRIBE without a filter.
     #[error("SUBSCRIBE holds no topic filter")]
     SubscribeEmpty,
@@ -121,6 +146,38 @@ pub enum ProtocolError {
     /// UNSUBSCRIBE without a filter.
     #[error("UNSUBSCRIBE holds no topic filter")]
     UnsubscribeEmpty,
+
+    /// DISCONNECT: a session that was to end with the connection is to be kept after all.
+    #[error("DISCONNECT gives a session expiry to a session that had none")]
+    SessionExpiryRaised,
+    /// AUTH: the client did not ask for enhanced authentication, or not now.
+    #[error("AUTH came unasked")]
+    UnexpectedAuth,
+    /// AUTH: another method than that of the CONNECT.
+    #[error("AUTH names another method than CONNECT")]
+    AuthMethodChanged,
+
+    /// A property that is not known.
+    #[error("a property is not known")]
+    UnknownProperty,
+    /// A property that this packet does not have.
+    #[error("a property does not belong into this packet")]
+    MisplacedProperty,
+    /// A property that may be there once only, twice.
+    #[error("a property is there twice")]
+    DuplicateProperty,
+    /// A property with a value that it may not have.
+    #[error("a property has a value that it may not have")]
+    PropertyValue,
+    /// Authentication data without a method.
+    #[error("there is authentication data and no method")]
+    AuthDataWithoutMethod,
+    /// A reason code that the packet does not have.
+    #[error("the reason code is not one of this packet")]
+    ReasonCode,
+    /// A number of variable length that takes more than four bytes, or more than it needs.
+    #[error("a number of variable length is malformed")]
+    VariableNumber,
 
     /// CONNACK: a reserved acknowledge flag is set.
     #[error("a reserved CONNACK flag is set")]
@@ -239,6 +296,9 @@ pub enum FilterError {
     /// Longer than 65,535 bytes.
     #[error("a topic filter has at most 65535 bytes")]
     TooLong,
+    /// `$share/` without a name that is one level without wildcard, and a filter behind it.
+    #[error("a shared subscription is $share/name/filter, the name without wildcard")]
+    Share,
     /// Holds U+0000.
     #[error("a topic filter does not contain U+0000")]
     Nul,
@@ -260,6 +320,7 @@ impl FilterError {
         match self {
             Self::Empty => "MQTT-4.7.3-1",
             Self::TooLong => "MQTT-4.7.3-3",
+            Self::Share => "MQTT-4.8.2-1",
             Self::Nul => "MQTT-4.7.3-2",
             Self::Hash => "MQTT-4.7.1-2",
             Self::Plus => "MQTT-4.7.1-3",

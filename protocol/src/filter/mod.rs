@@ -1,6 +1,12 @@
 //! Topic filters: what a subscription asks for. Owns [`TopicFilter`], parsed and valid (§4.7), and
 //! the three questions asked of it: does it match a topic, does it cover another filter, do two
-//! filters overlap. `$share/...` is an ordinary filter here: shared subscriptions are MQTT 5.
+//! filters overlap. What stands before it in a shared subscription is in `shared.rs`.
+
+mod shared;
+#[cfg(test)]
+mod tests;
+
+pub use shared::SubscriptionFilter;
 
 use crate::TopicName;
 use crate::error::FilterError;
@@ -219,6 +225,3 @@ impl fmt::Debug for TopicFilter {
         fmt::Debug::fmt(self.as_str(), f)
     }
 }
-
-#[cfg(test)]
-mod tests;
