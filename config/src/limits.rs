@@ -28,9 +28,11 @@ pub struct Limits {
     pub inflight_messages_max: usize,
     /// The same in bytes of topic and payload. Default: 32 MiB.
     pub inflight_bytes_max: usize,
-    /// Messages of QoS 2 received from a client and not yet released; one more closes the connection.
-    /// Default: 65,535.
+    /// Messages of QoS 2 received from an MQTT 3.1.1 client and not yet released; one more closes the
+    /// connection. Default: 65,535.
     pub inbound_qos2_max: usize,
+    /// Topic aliases given to one MQTT 5 client at most. Default: 256.
+    pub outbound_topic_aliases_max: usize,
     /// Messages waiting for a connected client. Beyond it QoS 0 messages are dropped, oldest first,
     /// and publishers of QoS 1 and 2 are slowed down; beyond twice as many the client is
     /// disconnected. Default: 32,768.
@@ -79,6 +81,7 @@ impl Limits {
             inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 4_096),
             inflight_bytes_max: section.bytes("inflight_bytes_max", 1_024..=(1 << 40), 32 << 20),
             inbound_qos2_max: section.count("inbound_qos2_max", 1..=65_535, 65_535),
+            outbound_topic_aliases_max: section.count("outbound_topic_aliases_max", 0..=65_535, 256),
             inbox_messages_max: section.count("inbox_messages_max", 1..=16_777_216, 32_768),
             inbox_bytes_max: section.bytes("inbox_bytes_max", 1_024..=(1 << 40), 32 << 20),
             slow_receiver_pause_ms: section.milliseconds("slow_receiver_pause_ms", 1..=60_000, 100),

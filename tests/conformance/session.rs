@@ -108,7 +108,7 @@ fn clean_session_lasts_as_long_as_its_connection() {
     client.take("2");
 }
 
-/// `mqtt.session_expiry_s`: an abandoned session is forgotten.
+/// `mqtt.session_expiry_max_s`: an abandoned session is forgotten.
 #[test]
 fn abandoned_session_expires() {
     let broker = Broker::with_config("[mqtt]\nsession_expiry_s = 1");
@@ -124,7 +124,7 @@ fn abandoned_session_expires() {
     broker.log().nth_line(1, |line| line.contains("session expired"));
 }
 
-/// `mqtt.session_expiry_s`: a session in use does not expire, and its time begins anew each time.
+/// `mqtt.session_expiry_max_s`: a session in use does not expire, and its time begins anew each time.
 #[test]
 fn session_in_use_does_not_expire() {
     let broker = Broker::with_config("[mqtt]\nsession_expiry_s = 1");

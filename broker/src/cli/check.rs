@@ -262,6 +262,7 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             inflight_messages_max,
             inflight_bytes_max,
             inbound_qos2_max,
+            outbound_topic_aliases_max,
             inbox_messages_max,
             inbox_bytes_max,
             slow_receiver_pause_ms,
@@ -275,7 +276,26 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         },
         &config.limits
     );
-    push_changed!(rows, "mqtt", Mqtt { allow_mqtt31, session_expiry_s, packet_bytes_max }, &config.mqtt);
+    push_changed!(
+        rows,
+        "mqtt",
+        Mqtt {
+            allow_mqtt31,
+            session_expiry_max_s,
+            packet_bytes_max,
+            server_keep_alive_max_s,
+            receive_maximum,
+            topic_alias_maximum,
+            qos_max,
+            retain_available,
+            wildcard_subscriptions,
+            subscription_identifiers,
+            shared_subscriptions,
+            response_information,
+            server_reference,
+        },
+        &config.mqtt
+    );
     rows
 }
 
@@ -289,7 +309,7 @@ fn shown(name: &str, debug: &str) -> String {
     let value = debug.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(debug);
     match (value, value.parse()) {
         (_, Ok(bytes)) if name.contains("_bytes") => ByteSize(bytes).to_string(),
-        ("None", _) => "never".to_owned(),
+        ("None", _) => "none".to_owned(),
         ("DropNewest", _) => "drop-newest".to_owned(),
         ("DropOldest", _) => "drop-oldest".to_owned(),
         (value, _) => value.to_owned(),
@@ -388,8 +408,8 @@ queue_bytes_max = "32 MiB"
 
     #[test]
     fn values_are_shown_as_the_file_has_them() {
-        assert_eq!(shown("session_expiry_s", "Some(60)"), "60");
-        assert_eq!(shown("session_expiry_s", "None"), "never");
+        assert_eq!(shown("session_expiry_max_s", "Some(60)"), "60");
+        assert_eq!(shown("session_expiry_max_s", "None"), "none");
         assert_eq!(shown("queue_full", &format!("{:?}", QueueFull::DropOldest)), "drop-oldest");
         assert_eq!(shown("packet_bytes_max", "1048576"), "1 MiB");
     }

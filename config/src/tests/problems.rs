@@ -50,8 +50,8 @@ fn unknown_keys_name_the_right_one() {
             "sealmq.toml:4: limits.allow_mqtt31: unknown key; did you mean mqtt.allow_mqtt31?",
         ),
         (
-            "session_expiry_s = 5",
-            "sealmq.toml:3: session_expiry_s: unknown key; did you mean mqtt.session_expiry_s?",
+            "session_expiry_max_s = 5",
+            "sealmq.toml:3: session_expiry_max_s: unknown key; did you mean mqtt.session_expiry_max_s?",
         ),
         (
             "[[listeners]]\nbind = \"127.0.0.1:1\"",
