@@ -1,22 +1,34 @@
-//! Bytes to [`Packet`] and back; the only folder that names mqttbytes. It frames packets and reads
-//! and writes those whose form leaves nothing to get wrong. Whatever it is lenient about, or where
-//! speed counts, is read here: `decode.rs` and `connect.rs`. Writing is in `encode.rs`.
+//! Bytes to [`Packet`] and back, for either end of a connection; the only folder that names mqttbytes.
+//! A file for each packet, or for each group of the same form, reads and writes it in all versions;
+//! `frame.rs` finds it in the buffer, `fields.rs` and `properties.rs` take it apart, `body.rs` puts it
+//! together. Which of it mqttbytes does is in docs/architecture.md.
 //!
-//! What comes out is well formed: flags, identifiers, UTF-8, topics, and no byte too many. Topic and
-//! payload of a PUBLISH are slices of what was read; all else is copied, and keeps no buffer alive.
+//! What comes out is well formed: flags, identifiers, UTF-8, topics, properties, and no byte too many.
+//! What a PUBLISH carries is slices of what was read; all else is copied, and keeps no buffer alive.
 
+mod acknowledgement;
+mod auth;
+mod body;
+mod connack;
 mod connect;
-mod decode;
-mod encode;
+mod disconnect;
 mod fields;
+mod frame;
+mod ping;
+mod properties;
+mod publish;
+mod subscribe;
 #[cfg(test)]
 mod tests;
+mod unsubscribe;
 
-pub use encode::{encode, encode_publish};
+pub use connect::level as connect_level;
+pub use publish::{bytes as publish_bytes, write as encode_publish};
 
+use crate::packet::Version;
 use crate::{Packet, ProtocolError};
-use bytes::{Buf, Bytes};
-use mqttbytes::{FixedHeader, PacketType};
+use bytes::{Buf, Bytes, BytesMut};
+use frame::{Frame, Framed, PacketType, frame_length};
 
 /// What a peer may not pass, though the standard allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,16 +41,25 @@ pub struct Limits {
     pub filters_max: usize,
 }
 
-/// Takes one whole packet of a client from the front of `buffer`. Gives `None` and leaves the buffer
-/// as it was when the packet is not whole; [`missing`] then says how much to wait for. After an
-/// error the connection is to be closed.
-pub fn decode(buffer: &mut Bytes, limits: &Limits) -> Result<Option<Packet>, ProtocolError> {
-    take(buffer, limits, decode::from_client)
+/// Takes one whole packet of a client from the front of `buffer`: one of `version`, but that a CONNECT
+/// is read by the version that it names. Gives `None` and leaves the buffer as it was when the packet
+/// is not whole; [`missing`] then says how much to wait for. After an error the connection is to be
+/// closed.
+pub fn decode(
+    buffer: &mut Bytes,
+    version: Version,
+    limits: &Limits,
+) -> Result<Option<Packet>, ProtocolError> {
+    take(buffer, version, limits, from_client)
 }
 
 /// The same as [`decode()`] for what a server sends: for clients and for tests.
-pub fn decode_from_server(buffer: &mut Bytes, limits: &Limits) -> Result<Option<Packet>, ProtocolError> {
-    take(buffer, limits, decode::from_server)
+pub fn decode_from_server(
+    buffer: &mut Bytes,
+    version: Version,
+    limits: &Limits,
+) -> Result<Option<Packet>, ProtocolError> {
+    take(buffer, version, limits, from_server)
 }
 
 /// How many more bytes the packet at the front of `buffer` needs at least; 0 when it is whole. A
@@ -50,102 +71,103 @@ pub fn missing(buffer: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
     }
 }
 
+/// Appends a packet to `out`, and says whether it was written. One that has no form on the wire is
+/// not, and leaves `out` as it was: a body past 268,435,455 bytes, a field past 65,535, a PUBLISH above
+/// QoS 0 without identifier, and AUTH, or a DISCONNECT with a reason, before MQTT 5. A filter that is
+/// `Err` has no text any more and is left out. A CONNECT is written in the version that it names.
+pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> bool {
+    match packet {
+        Packet::Publish(publish) => encode_publish(&publish::outgoing(publish), version, out),
+        Packet::PubAck(ack) => acknowledgement::write(PacketType::PubAck, ack, version, out),
+        Packet::PubRec(ack) => acknowledgement::write(PacketType::PubRec, ack, version, out),
+        Packet::PubRel(ack) => acknowledgement::write(PacketType::PubRel, ack, version, out),
+        Packet::PubComp(ack) => acknowledgement::write(PacketType::PubComp, ack, version, out),
+        Packet::Connect(connect) => connect::write(connect, out),
+        Packet::ConnAck(ack) => connack::write(ack, version, out),
+        Packet::Subscribe(subscribe) => subscribe::write(subscribe, version, out),
+        Packet::SubAck(ack) => subscribe::write_ack(ack, version, out),
+        Packet::Unsubscribe(unsubscribe) => unsubscribe::write(unsubscribe, version, out),
+        Packet::UnsubAck(ack) => unsubscribe::write_ack(ack, version, out),
+        Packet::PingReq => ping::write_request(out),
+        Packet::PingResp => ping::write_response(out),
+        Packet::Disconnect(disconnect) => disconnect::write(disconnect, version, out),
+        Packet::Auth(auth) => auth::write(auth, version, out),
+    }
+}
+
+/// The bytes that [`encode()`] appends for this packet; 0 when it has no form.
+pub fn packet_bytes(packet: &Packet, version: Version) -> usize {
+    if let Packet::Publish(publish) = packet {
+        return publish_bytes(&publish::outgoing(publish), version);
+    }
+    let mut out = BytesMut::new();
+    encode(packet, version, &mut out);
+    out.len()
+}
+
 fn take(
     buffer: &mut Bytes,
+    version: Version,
     limits: &Limits,
-    read: fn(&Frame<'_>, &Limits) -> Result<Packet, ProtocolError>,
+    read: fn(&Frame<'_>, Version, &Limits) -> Result<Packet, ProtocolError>,
 ) -> Result<Option<Packet>, ProtocolError> {
-    let Framed::Whole(header) = frame_length(buffer, limits)? else {
+    let Framed::Whole(bytes) = frame_length(buffer, limits)? else {
         return Ok(None);
     };
-    let frame = Frame::new(buffer, header)?;
-    let packet = read(&frame, limits)?;
-    buffer.advance(header.frame_length());
+    let frame = Frame::new(buffer, bytes, version)?;
+    let packet = read(&frame, version, limits)?;
+    buffer.advance(bytes);
     Ok(Some(packet))
 }
 
-enum Framed {
-    Whole(FixedHeader),
-    Missing(usize),
-}
-
-fn frame_length(buffer: &[u8], limits: &Limits) -> Result<Framed, ProtocolError> {
-    // mqttbytes holds the bound against the remaining length, so the fixed header is added after.
-    let (framed, packet_bytes) = match mqttbytes::check(buffer.iter(), limits.packet_bytes_max) {
-        Ok(header) => (Framed::Whole(header), header.frame_length()),
-        Err(mqttbytes::Error::InsufficientBytes(bytes)) => (Framed::Missing(bytes), buffer.len() + bytes),
-        Err(error) => return Err(error.into()),
-    };
-    if packet_bytes > limits.packet_bytes_max {
-        return Err(ProtocolError::PacketTooLarge);
+fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+    if frame.packet_type == PacketType::Connect {
+        return connect::read(frame, limits).map(|it| Packet::Connect(Box::new(it)));
     }
-    Ok(framed)
-}
-
-/// One whole packet, still in the buffer that it was read into.
-struct Frame<'a> {
-    buffer: &'a Bytes,
-    header: FixedHeader,
-    packet_type: PacketType,
-    /// The lower half of the first byte.
-    flags: u8,
-    /// The length of the fixed header.
-    body_at: usize,
-}
-
-impl<'a> Frame<'a> {
-    /// The buffer must hold the whole of the packet that the header was read from.
-    fn new(buffer: &'a Bytes, header: FixedHeader) -> Result<Self, ProtocolError> {
-        let packet_type = header.packet_type()?;
-        let (flags, length) = buffer.split_first().ok_or(ProtocolError::Truncated)?;
-        let continued = length.iter().take_while(|&&byte| byte & 0x80 != 0).count();
-        Ok(Self { buffer, header, packet_type, flags: flags & 0x0F, body_at: continued + 2 })
-    }
-
-    /// What follows the fixed header.
-    fn body(&self) -> &'a [u8] {
-        self.buffer.get(self.body_at..self.header.frame_length()).unwrap_or_default()
-    }
-
-    /// The body, sharing the buffer.
-    fn shared_body(&self) -> Bytes {
-        self.buffer.slice(self.body_at..self.header.frame_length())
-    }
-
-    /// The whole packet, sharing the buffer: what mqttbytes reads from.
-    fn shared_packet(&self) -> Bytes {
-        self.buffer.slice(..self.header.frame_length())
-    }
-}
-
-impl From<mqttbytes::Error> for ProtocolError {
-    fn from(error: mqttbytes::Error) -> Self {
-        use mqttbytes::Error;
-        match error {
-            Error::MalformedRemainingLength => Self::RemainingLength,
-            Error::PayloadSizeLimitExceeded(_) | Error::PayloadTooLong => Self::PacketTooLarge,
-            Error::InvalidPacketType(_) => Self::ReservedPacketType,
-            Error::TopicNotUtf8 => Self::IllFormedUtf8,
-            Error::PacketIdZero => Self::PacketIdZero,
-            Error::InvalidConnectReturnCode(_) => Self::ConnAckReturnCode,
-            Error::InvalidSubscribeReasonCode(_) => Self::SubAckReturnCode,
-            // The first five are a body that is too short. mqttbytes reads no CONNECT, PUBLISH or
-            // SUBSCRIBE for us, nor anything of MQTT 5, so that the others cannot come.
-            Error::InsufficientBytes(_)
-            | Error::BoundaryCrossed(_)
-            | Error::MalformedPacket
-            | Error::PayloadRequired
-            | Error::PayloadSizeIncorrect
-            | Error::NotConnect(_)
-            | Error::UnexpectedConnect
-            | Error::InvalidReason(_)
-            | Error::InvalidProtocol
-            | Error::InvalidProtocolLevel(_)
-            | Error::IncorrectPacketFormat
-            | Error::InvalidPropertyType(_)
-            | Error::InvalidRetainForwardRule(_)
-            | Error::InvalidQoS(_)
-            | Error::SubscriptionIdZero => Self::Truncated,
+    frame.check_length(version)?;
+    let fields = frame.fields;
+    match frame.packet_type {
+        PacketType::Publish => publish::read_from_client(frame, version, limits).map(Packet::Publish),
+        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
+        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
+        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
+        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
+        PacketType::PingReq => ping::read(fields).map(|()| Packet::PingReq),
+        PacketType::Subscribe => subscribe::read(fields, version, limits).map(Packet::Subscribe),
+        PacketType::Unsubscribe => unsubscribe::read(fields, version, limits).map(Packet::Unsubscribe),
+        PacketType::Disconnect => {
+            disconnect::read_from_client(fields, version).map(|it| Packet::Disconnect(Box::new(it)))
         }
+        PacketType::Auth => auth::read_from_client(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::Connect
+        | PacketType::ConnAck
+        | PacketType::SubAck
+        | PacketType::UnsubAck
+        | PacketType::PingResp => Err(ProtocolError::ServerPacket),
+    }
+}
+
+fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+    frame.check_length(version)?;
+    let fields = frame.fields;
+    match frame.packet_type {
+        PacketType::Publish => publish::read_from_server(frame, version, limits).map(Packet::Publish),
+        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
+        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
+        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
+        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
+        PacketType::PingResp => ping::read(fields).map(|()| Packet::PingResp),
+        PacketType::ConnAck => connack::read(fields, version).map(|it| Packet::ConnAck(Box::new(it))),
+        PacketType::SubAck => subscribe::read_ack(fields, version).map(Packet::SubAck),
+        PacketType::UnsubAck => unsubscribe::read_ack(fields, version).map(Packet::UnsubAck),
+        PacketType::Disconnect if version == Version::V5 => {
+            disconnect::read_from_server(fields).map(|it| Packet::Disconnect(Box::new(it)))
+        }
+        PacketType::Auth => auth::read_from_server(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::Connect
+        | PacketType::Subscribe
+        | PacketType::Unsubscribe
+        | PacketType::PingReq
+        | PacketType::Disconnect => Err(ProtocolError::ClientPacket),
     }
 }

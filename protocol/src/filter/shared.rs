@@ -111,7 +111,9 @@ mod tests {
     #[test]
     fn a_share_name_is_one_level_without_wildcards() {
         // [MQTT-4.8.2-1], [MQTT-4.8.2-2]
-        for text in ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a", "$share/a+/b"] {
+        for text in
+            ["$share/", "$share/g", "$share/g/", "$share//a", "$share/+/a", "$share/#/a", "$share/a+/b"]
+        {
             assert_eq!(text.parse::<SubscriptionFilter>(), Err(FilterError::Share), "{text}");
         }
         assert_eq!("$share/g/a+".parse::<SubscriptionFilter>(), Err(FilterError::Plus));

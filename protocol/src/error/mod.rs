@@ -1,6 +1,9 @@
-//! What a peer can do wrong. A [`ProtocolError`] ends the connection ([MQTT-4.8.0-1]) and names, for
-//! the log, the statement of MQTT 3.1.1 that was broken. [`TopicError`] and [`FilterError`] say why
-//! bytes are no topic name or no topic filter; the second costs a subscription, not the connection.
+//! What a peer can do wrong. A [`ProtocolError`] ends the connection ([MQTT-4.13.1-1]), with a reason
+//! code for the peer, and for the log the statement of its version that was broken. [`TopicError`] and
+//! [`FilterError`] say why bytes are no topic name or no topic filter; the second costs a
+//! subscription, not the connection.
+
+mod clause;
 
 use crate::ReasonCode;
 
@@ -37,6 +40,9 @@ pub enum ProtocolError {
     /// Fixed-header flags of a DISCONNECT other than 0000.
     #[error("the reserved flags of DISCONNECT are not 0000")]
     DisconnectFlags,
+    /// Fixed-header flags of an AUTH other than 0000.
+    #[error("the reserved flags of AUTH are not 0000")]
+    AuthFlags,
     /// A field is missing, or reaches past the end of its packet.
     #[error("the packet ends before its fields do")]
     Truncated,
@@ -124,6 +130,9 @@ pub enum ProtocolError {
     /// PUBLISH or will: RETAIN although retained messages are turned off.
     #[error("retained messages are turned off")]
     RetainNotSupported,
+    /// PUBLISH or will: the response topic is no topic name.
+    #[error("bad response topic: {0}")]
+    ResponseTopic(TopicError),
     /// PUBLISH of a client: a subscription identifier.
     #[error("a client sent a subscription identifier with a message")]
     SubscriptionIdFromClient,
@@ -150,6 +159,9 @@ pub enum ProtocolError {
     /// DISCONNECT: a session that was to end with the connection is to be kept after all.
     #[error("DISCONNECT gives a session expiry to a session that had none")]
     SessionExpiryRaised,
+    /// DISCONNECT of a server: a session expiry.
+    #[error("a server sent a session expiry with DISCONNECT")]
+    SessionExpiryFromServer,
     /// AUTH: the client did not ask for enhanced authentication, or not now.
     #[error("AUTH came unasked")]
     UnexpectedAuth,
@@ -194,62 +206,79 @@ pub enum ProtocolError {
     /// SUBACK without a return code.
     #[error("SUBACK holds no return code")]
     SubAckEmpty,
+    /// UNSUBACK without a reason code.
+    #[error("UNSUBACK holds no reason code")]
+    UnsubAckEmpty,
 }
 
 impl ProtocolError {
-    /// The normative statement of MQTT 3.1.1 that was broken, such as `MQTT-3.8.1-1`; the section
-    /// where it has no number. A bound of this broker is named by the statement that permits the
-    /// close.
-    pub const fn clause(self) -> &'static str {
+    /// What DISCONNECT or CONNACK says of it (MQTT 5 §4.13): `MalformedPacket` for bytes that cannot be
+    /// taken apart, `ProtocolError` for what was taken apart and is not allowed, where the standard
+    /// names no other.
+    pub const fn reason(self) -> ReasonCode {
         match self {
-            Self::RemainingLength | Self::Truncated | Self::TrailingBytes => "§2.2.3",
-            Self::PacketTooLarge
-            | Self::TooManyTopicLevels
-            | Self::TooManyFilters
-            | Self::ReceiveMaximumExceeded => "MQTT-4.8.0-2",
-            Self::ReservedPacketType | Self::ServerPacket | Self::ClientPacket => "§2.2.1",
-            Self::Flags => "MQTT-2.2.2-2",
-            Self::PubRelFlags => "MQTT-3.6.1-1",
-            Self::SubscribeFlags => "MQTT-3.8.1-1",
-            Self::UnsubscribeFlags => "MQTT-3.10.1-1",
-            Self::DisconnectFlags => "MQTT-3.14.1-1",
-            Self::IllFormedUtf8 => "MQTT-1.5.3-1",
-            Self::NulInString => "MQTT-1.5.3-2",
-            Self::PacketIdZero => "MQTT-2.3.1-1",
-            Self::FirstPacketNotConnect => "MQTT-3.1.0-1",
-            Self::SecondConnect => "MQTT-3.1.0-2",
-            Self::ProtocolName => "MQTT-3.1.2-1",
-            Self::UnacceptableProtocolVersion { .. } => "MQTT-3.1.2-2",
-            Self::ConnectReservedFlag => "MQTT-3.1.2-3",
-            Self::WillQosWithoutWill => "MQTT-3.1.2-13",
-            Self::WillQosThree => "MQTT-3.1.2-14",
-            Self::WillRetainWithoutWill => "MQTT-3.1.2-15",
-            Self::PasswordWithoutUserName => "MQTT-3.1.2-22",
-            Self::EmptyClientId => "MQTT-3.1.3-8",
-            Self::KeepAliveExpired => "MQTT-3.1.2-24",
-            Self::DupWithoutQos => "MQTT-3.3.1-2",
-            Self::QosThree => "MQTT-3.3.1-4",
-            Self::PublishTopic(TopicError::Wildcard) => "MQTT-3.3.2-2",
-            Self::PublishTopic(error) | Self::WillTopic(error) => error.clause(),
-            Self::SubscribeEmpty => "MQTT-3.8.3-3",
-            Self::RequestedQos => "MQTT-3.8.3-4",
-            Self::UnsubscribeEmpty => "MQTT-3.10.3-2",
-            Self::ConnAckFlags => "§3.2.2.1",
-            Self::ConnAckReturnCode => "§3.2.2.3",
-            Self::SessionPresentWithRefusal => "MQTT-3.2.2-4",
-            Self::SubAckReturnCode => "MQTT-3.9.3-2",
-            Self::SubAckEmpty => "MQTT-3.8.4-5",
-        }
-    }
-
-    /// What a CONNACK says before the connection is closed; `None` where the close says it all.
-    pub const fn connect_return_code(self) -> Option<ConnectReturnCode> {
-        if let Self::UnacceptableProtocolVersion { .. } = self {
-            Some(ConnectReturnCode::UnacceptableProtocolVersion)
-        } else if let Self::EmptyClientId = self {
-            Some(ConnectReturnCode::IdentifierRejected)
-        } else {
-            None
+            Self::RemainingLength
+            | Self::ReservedPacketType
+            | Self::Flags
+            | Self::PubRelFlags
+            | Self::SubscribeFlags
+            | Self::UnsubscribeFlags
+            | Self::DisconnectFlags
+            | Self::AuthFlags
+            | Self::Truncated
+            | Self::TrailingBytes
+            | Self::IllFormedUtf8
+            | Self::NulInString
+            | Self::ConnectReservedFlag
+            | Self::WillQosThree
+            | Self::QosThree
+            | Self::SubscriptionOptions
+            | Self::UnknownProperty
+            | Self::MisplacedProperty
+            | Self::VariableNumber
+            | Self::ConnAckFlags => ReasonCode::MalformedPacket,
+            Self::WillTopic(error) | Self::PublishTopic(error) | Self::ResponseTopic(error) => error.reason(),
+            Self::ProtocolName | Self::UnacceptableProtocolVersion { .. } => {
+                ReasonCode::UnsupportedProtocolVersion
+            }
+            Self::EmptyClientId => ReasonCode::ClientIdentifierNotValid,
+            Self::AuthMethodChanged => ReasonCode::BadAuthenticationMethod,
+            Self::KeepAliveExpired => ReasonCode::KeepAliveTimeout,
+            Self::TooManyTopicLevels => ReasonCode::TopicNameInvalid,
+            Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
+            Self::TopicAlias => ReasonCode::TopicAliasInvalid,
+            Self::PacketTooLarge => ReasonCode::PacketTooLarge,
+            Self::TooManyFilters => ReasonCode::QuotaExceeded,
+            Self::RetainNotSupported => ReasonCode::RetainNotSupported,
+            Self::QosNotSupported => ReasonCode::QosNotSupported,
+            Self::ServerPacket
+            | Self::ClientPacket
+            | Self::PacketIdZero
+            | Self::FirstPacketNotConnect
+            | Self::SecondConnect
+            | Self::WillQosWithoutWill
+            | Self::WillRetainWithoutWill
+            | Self::PasswordWithoutUserName
+            | Self::DupWithoutQos
+            | Self::NoTopic
+            | Self::SubscriptionIdFromClient
+            | Self::NoLocalShared
+            | Self::RetainHandling
+            | Self::SubscribeEmpty
+            | Self::RequestedQos
+            | Self::UnsubscribeEmpty
+            | Self::SessionExpiryRaised
+            | Self::SessionExpiryFromServer
+            | Self::UnexpectedAuth
+            | Self::DuplicateProperty
+            | Self::PropertyValue
+            | Self::AuthDataWithoutMethod
+            | Self::ReasonCode
+            | Self::ConnAckReturnCode
+            | Self::SessionPresentWithRefusal
+            | Self::SubAckReturnCode
+            | Self::SubAckEmpty
+            | Self::UnsubAckEmpty => ReasonCode::ProtocolError,
         }
     }
 }
@@ -275,14 +304,11 @@ pub enum TopicError {
 }
 
 impl TopicError {
-    /// The normative statement of MQTT 3.1.1 that was broken.
-    pub const fn clause(self) -> &'static str {
+    /// Topic Name Invalid is for a name that is correctly formed, and so for none of these (MQTT 5 §2.4).
+    const fn reason(self) -> ReasonCode {
         match self {
-            Self::Empty => "MQTT-4.7.3-1",
-            Self::TooLong => "MQTT-4.7.3-3",
-            Self::NotUtf8 => "MQTT-1.5.3-1",
-            Self::Nul => "MQTT-4.7.3-2",
-            Self::Wildcard => "MQTT-4.7.1-1",
+            Self::TooLong | Self::NotUtf8 | Self::Nul => ReasonCode::MalformedPacket,
+            Self::Empty | Self::Wildcard => ReasonCode::ProtocolError,
         }
     }
 }
@@ -311,20 +337,4 @@ pub enum FilterError {
     /// More levels than the bound.
     #[error("the topic filter has too many levels")]
     TooManyLevels,
-}
-
-impl FilterError {
-    /// The normative statement of MQTT 3.1.1 that was broken; for the bound on levels, the one
-    /// that permits a refusal.
-    pub const fn clause(self) -> &'static str {
-        match self {
-            Self::Empty => "MQTT-4.7.3-1",
-            Self::TooLong => "MQTT-4.7.3-3",
-            Self::Share => "MQTT-4.8.2-1",
-            Self::Nul => "MQTT-4.7.3-2",
-            Self::Hash => "MQTT-4.7.1-2",
-            Self::Plus => "MQTT-4.7.1-3",
-            Self::TooManyLevels => "§3.9.3",
-        }
-    }
 }

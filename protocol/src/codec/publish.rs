@@ -1,0 +1,248 @@
+//! PUBLISH, read and written (§3.3). It comes by the million: read in place, and written into room that
+//! is made once. Without properties nothing is allocated. mqttbytes has no part in it: it copies the
+//! topic, and lets empty names, wildcards and U+0000 pass.
+
+use super::Limits;
+use super::body::{BODY_BYTES_MAX, put_binary, put_fixed_header, put_variable_number, variable_number_bytes};
+use super::fields::Fields;
+use super::frame::{Frame, PacketType};
+use super::properties::{MessagePropertiesReader, Properties, id};
+use crate::packet::{
+    MessageProperties, OutgoingPublish, PacketId, PayloadFormat, Publish, PublishHeader, SubscriptionId,
+    TopicAlias, Version,
+};
+use crate::topic::STRING_BYTES_MAX;
+use crate::{ProtocolError, Qos, TopicName};
+use bytes::{BufMut, BytesMut};
+
+pub(super) fn read_from_client(
+    frame: &Frame<'_>,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, ProtocolError> {
+    let publish = read_from_server(frame, version, limits)?;
+    if !publish.subscription_ids.is_empty() {
+        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
+    }
+    Ok(publish)
+}
+
+pub(super) fn read_from_server(
+    frame: &Frame<'_>,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, ProtocolError> {
+    let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
+    let dup = frame.flags & 0b1000 != 0;
+    if dup && qos == Qos::AtMostOnce {
+        return Err(ProtocolError::DupWithoutQos); // [MQTT-3.3.1-2]
+    }
+    let mut fields = frame.fields;
+    let topic_bytes = fields.binary()?;
+    // Only MQTT 5 has a word for no topic.
+    let topic = if topic_bytes.is_empty() && version == Version::V5 {
+        None
+    } else {
+        let topic = TopicName::from_bytes(fields.shared(topic_bytes)).map_err(ProtocolError::PublishTopic)?;
+        check_levels(&topic, limits)?;
+        Some(topic)
+    };
+    let packet_id = if qos == Qos::AtMostOnce { None } else { Some(fields.packet_id()?) };
+    let mut publish = Publish {
+        dup,
+        qos,
+        retain: frame.flags & 1 != 0,
+        topic,
+        packet_id,
+        topic_alias: None,
+        message_expiry_s: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: bytes::Bytes::new(),
+    };
+    if version == Version::V5 {
+        read_properties(&mut fields, &mut publish)?;
+    }
+    publish.payload = fields.shared(fields.rest());
+    Ok(publish)
+}
+
+pub(super) fn check_levels(topic: &TopicName, limits: &Limits) -> Result<(), ProtocolError> {
+    if topic.level_count() > limits.topic_levels_max {
+        return Err(ProtocolError::TooManyTopicLevels);
+    }
+    Ok(())
+}
+
+fn read_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+    if fields.rest().first() == Some(&0) {
+        fields.byte()?;
+    } else {
+        read_some_properties(fields, publish)?;
+    }
+    if publish.topic.is_none() && publish.topic_alias.is_none() {
+        return Err(ProtocolError::NoTopic); // §3.3.2.1
+    }
+    Ok(())
+}
+
+fn read_some_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+    let mut properties = Properties::take(fields)?;
+    let mut message = MessagePropertiesReader::default();
+    while let Some(identifier) = properties.next()? {
+        match identifier {
+            id::MESSAGE_EXPIRY => publish.message_expiry_s = Some(properties.fields.long_number()?),
+            id::TOPIC_ALIAS => {
+                let alias = TopicAlias::new(properties.fields.number()?);
+                publish.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
+            }
+            id::SUBSCRIPTION_ID => {
+                let number = SubscriptionId::new(properties.fields.variable_number()?);
+                publish.subscription_ids.push(number.ok_or(ProtocolError::PropertyValue)?);
+            }
+            _ if message.read(identifier, &mut properties)? => {}
+            _ => return Err(ProtocolError::MisplacedProperty),
+        }
+    }
+    publish.properties = message.finish(&mut properties);
+    Ok(())
+}
+
+/// The same packet, borrowed.
+pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
+    let Publish { dup, qos, retain, packet_id, .. } = *publish;
+    OutgoingPublish {
+        header: PublishHeader { dup, qos, retain, packet_id },
+        topic: publish.topic.as_ref().map_or("", TopicName::as_str),
+        topic_alias: publish.topic_alias,
+        message_expiry_s: publish.message_expiry_s,
+        subscription_ids: &publish.subscription_ids,
+        properties: publish.properties.as_deref(),
+        payload: &publish.payload,
+    }
+}
+
+/// The bytes that [`write`] appends; 0 when the packet has no form.
+pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
+    match Lengths::of(publish, version) {
+        Some(lengths) => 1 + variable_number_bytes(lengths.body) + lengths.body,
+        None => 0,
+    }
+}
+
+/// Appends a PUBLISH to `out`, and says whether it was written. The payload is copied once, into
+/// room that is made once.
+pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
+    let Some(lengths) = Lengths::of(publish, version) else { return false };
+    let header = &publish.header;
+    let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
+    if !put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out) {
+        return false;
+    }
+    put_binary(publish.topic.as_bytes(), out);
+    if let Some(id) = packet_id(header) {
+        out.put_u16(id.get());
+    }
+    if version == Version::V5 {
+        put_variable_number(lengths.properties, out);
+        if lengths.properties > 0 {
+            put_properties(publish, out);
+        }
+    }
+    out.put_slice(publish.payload);
+    true
+}
+
+/// QoS 0 has none.
+fn packet_id(header: &PublishHeader) -> Option<PacketId> {
+    header.packet_id.filter(|_| header.qos > Qos::AtMostOnce)
+}
+
+/// What has to be known before the first byte is written.
+#[derive(Debug, Clone, Copy)]
+struct Lengths {
+    body: usize,
+    properties: usize,
+}
+
+impl Lengths {
+    /// `None` for what has no form: a field past 65,535 bytes, a body past 268,435,455, no identifier
+    /// above QoS 0, no topic and no alias.
+    fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
+        let (topic, packet_id) = (publish.topic, packet_id(&publish.header));
+        let alias = publish.topic_alias.filter(|_| version == Version::V5);
+        if topic.len() > STRING_BYTES_MAX
+            || topic.is_empty() && alias.is_none()
+            || packet_id.is_none() && publish.header.qos > Qos::AtMostOnce
+        {
+            return None;
+        }
+        let mut body = 2 + topic.len() + packet_id.map_or(0, |_| size_of::<PacketId>());
+        let mut properties = 0;
+        if version == Version::V5 {
+            properties = properties_bytes(publish)?;
+            body += variable_number_bytes(properties) + properties;
+        }
+        let body = body.checked_add(publish.payload.len()).filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
+        Some(Self { body, properties })
+    }
+}
+
+/// The bytes of all properties, their length not counted.
+fn properties_bytes(publish: &OutgoingPublish<'_>) -> Option<usize> {
+    let mut bytes = publish.topic_alias.map_or(0, |_| 1 + 2) + publish.message_expiry_s.map_or(0, |_| 1 + 4);
+    for id in publish.subscription_ids {
+        bytes += 1 + variable_number_bytes(number_of(*id));
+    }
+    if let Some(message) = publish.properties {
+        bytes += message.payload_format.map_or(0, |_| 1 + 1);
+        for (_, value) in values_of(message) {
+            if value.len() > STRING_BYTES_MAX {
+                return None;
+            }
+            bytes += 1 + 2 + value.len();
+        }
+        bytes += message.user_properties.wire().len();
+    }
+    Some(bytes)
+}
+
+fn put_properties(publish: &OutgoingPublish<'_>, out: &mut BytesMut) {
+    if let Some(seconds) = publish.message_expiry_s {
+        out.put_u8(id::MESSAGE_EXPIRY);
+        out.put_u32(seconds);
+    }
+    if let Some(alias) = publish.topic_alias {
+        out.put_u8(id::TOPIC_ALIAS);
+        out.put_u16(alias.get());
+    }
+    for id in publish.subscription_ids {
+        out.put_u8(id::SUBSCRIPTION_ID);
+        put_variable_number(number_of(*id), out);
+    }
+    let Some(message) = publish.properties else { return };
+    if let Some(format) = message.payload_format {
+        out.put_slice(&[id::PAYLOAD_FORMAT, u8::from(format == PayloadFormat::Utf8)]);
+    }
+    for (identifier, value) in values_of(message) {
+        out.put_u8(identifier);
+        put_binary(value, out);
+    }
+    out.put_slice(message.user_properties.wire());
+}
+
+/// What stands behind a length of two bytes.
+fn values_of(message: &MessageProperties) -> impl Iterator<Item = (u8, &[u8])> {
+    let content_type = message.content_type.as_ref().map(|text| text.as_bytes().as_ref());
+    let response_topic = message.response_topic.as_ref().map(|topic| topic.as_str().as_bytes());
+    let values = [
+        (id::CONTENT_TYPE, content_type),
+        (id::RESPONSE_TOPIC, response_topic),
+        (id::CORRELATION_DATA, message.correlation_data.as_deref()),
+    ];
+    values.into_iter().filter_map(|(identifier, value)| Some((identifier, value?)))
+}
+
+fn number_of(id: SubscriptionId) -> usize {
+    usize::try_from(id.get()).unwrap_or(usize::MAX)
+}
