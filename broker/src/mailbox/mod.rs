@@ -8,6 +8,7 @@
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
+use crate::router::Among;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use sealmq_config::limits::{Limits, QueueFull};
@@ -324,7 +325,7 @@ impl Mailbox {
         // Copied outside the lock: nobody else takes while no connection holds the session.
         let mut kept = unsent;
         kept.append(&mut waiting);
-        let orphans = take_shared(&mut kept);
+        let orphans = take_shared(&mut kept, Among::ConnectedOtherThan(self.session));
         kept.retain(|delivery| delivery.terms.qos > Qos::AtMostOnce);
         for delivery in &mut kept {
             delivery.message = delivery.message.kept();
@@ -381,7 +382,7 @@ impl Mailbox {
             (std::mem::take(&mut inner.queue), std::mem::take(&mut inner.pressed))
         };
         pressed.into_iter().for_each(Waker::wake);
-        take_shared(&mut queue)
+        take_shared(&mut queue, Among::OthersThan(self.session))
     }
 
     /// Swaps everything that waits into `empty`, which must be empty.
@@ -452,14 +453,17 @@ impl Mailbox {
     }
 }
 
-/// Takes what came by a shared subscription out of a queue.
-fn take_shared(queue: &mut VecDeque<Delivery>) -> Vec<Delivery> {
+/// Takes what came by a shared subscription, and another member can have, out of a queue.
+fn take_shared(queue: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
     if queue.iter().all(|delivery| delivery.terms.group().is_none()) {
         return Vec::new();
     }
-    let (shared, own) = std::mem::take(queue).into_iter().partition(|delivery| delivery.terms.group().is_some());
+    let has_taker = |delivery: &Delivery| {
+        delivery.terms.group().is_some_and(|group| group.has_taker(&delivery.message, among))
+    };
+    let (shared, own): (VecDeque<_>, VecDeque<_>) = std::mem::take(queue).into_iter().partition(has_taker);
     *queue = own;
-    shared
+    shared.into()
 }
 
 impl Inner {

@@ -8,7 +8,7 @@
 mod shared;
 mod tree;
 
-pub(crate) use shared::Group;
+pub(crate) use shared::{Among, Group};
 
 use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
@@ -140,7 +140,7 @@ impl Router {
         }
         for group in &audience.groups {
             turn.work += group.members();
-            let pushed = self.hand_to_one_of(group, &message, None, &mut detached, turn);
+            let pushed = self.hand_to_one_of(group, &message, Among::Everybody, &mut detached, turn);
             taken |= pushed.is_taken();
             dropped |= pushed == Pushed::Dropped;
         }
@@ -181,21 +181,21 @@ impl Router {
         &self,
         group: &Group,
         message: &Arc<Message>,
-        but: Option<SessionId>,
+        among: Among,
         detached: &mut Option<Arc<Message>>,
         turn: &mut Turn,
     ) -> Pushed {
-        let Some(Member { mailbox, terms }) = group.choose(message, but) else { return Pushed::Unwanted };
+        let Some(Member { mailbox, terms }) = group.choose(message, among) else { return Pushed::Unwanted };
         self.hand_to(&mailbox, message, terms, detached, turn)
     }
 
     /// What a member of shared subscriptions was given and has not had, for another one; it comes back
     /// where there is nobody else.
-    pub(crate) fn hand_over(&self, orphans: Vec<Delivery>, from: SessionId, turn: &mut Turn) -> Vec<Delivery> {
+    pub(crate) fn hand_over(&self, orphans: Vec<Delivery>, among: Among, turn: &mut Turn) -> Vec<Delivery> {
         let mut left = Vec::new();
         for delivery in orphans {
             let Some(group) = delivery.terms.group().cloned() else { continue };
-            match self.hand_to_one_of(&group, &delivery.message, Some(from), &mut None, turn) {
+            match self.hand_to_one_of(&group, &delivery.message, among, &mut None, turn) {
                 Pushed::Unwanted | Pushed::Withheld => left.push(delivery),
                 _ => {}
             }

@@ -64,26 +64,56 @@ impl Group {
         self.members.read().len()
     }
 
-    /// Whose turn it is with a message; `but` is not asked.
-    pub(crate) fn choose(&self, message: &Message, but: Option<SessionId>) -> Option<Member> {
+    /// Whose turn it is with a message.
+    pub(crate) fn choose(&self, message: &Message, among: Among) -> Option<Member> {
         let members = self.members.read();
         let first = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
         let (before, after) = members.split_at_checked(first)?;
-        let in_turn = || {
-            let all = after.iter().chain(before);
-            all.filter(|member| Some(member.mailbox.session()) != but)
-        };
-        let can_have = |member: &&Joined| member.mailbox.is_open_to(message);
-        let kept_for = |member: &&Joined| {
-            member.mailbox.persistent() && member.options.qos.min(message.qos()) > Qos::AtMostOnce
-        };
-        let member = in_turn().find(can_have).or_else(|| in_turn().find(kept_for))?;
+        let member = among.find(after.iter().chain(before), message)?;
         let terms = Terms {
             qos: member.options.qos.min(message.qos()),
             retain: member.options.retain_as_published && message.retain(),
             via: Some(member.via.clone()),
         };
         Some(Member { mailbox: member.mailbox.clone(), terms })
+    }
+
+    /// Whether anybody could have a message.
+    pub(crate) fn has_taker(&self, message: &Message, among: Among) -> bool {
+        among.find(self.members.read().iter(), message).is_some()
+    }
+}
+
+/// Which members may have a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// All.
+    Everybody,
+    /// All but one, whose session has ended.
+    OthersThan(SessionId),
+    /// Those that are connected, but one that is not any more.
+    ConnectedOtherThan(SessionId),
+}
+
+impl Among {
+    /// The first in turn that is connected and may see the message; else the first for whom it is kept.
+    fn find<'m>(
+        self,
+        in_turn: impl Iterator<Item = &'m Joined> + Clone,
+        message: &Message,
+    ) -> Option<&'m Joined> {
+        let but = match self {
+            Self::Everybody => None,
+            Self::OthersThan(session) | Self::ConnectedOtherThan(session) => Some(session),
+        };
+        let mut asked = in_turn.filter(|member| Some(member.mailbox.session()) != but);
+        let connected = asked.clone().find(|member| member.mailbox.is_open_to(message));
+        if connected.is_some() || matches!(self, Self::ConnectedOtherThan(_)) {
+            return connected;
+        }
+        asked.find(|member| {
+            member.mailbox.persistent() && member.options.qos.min(message.qos()) > Qos::AtMostOnce
+        })
     }
 }
 

@@ -205,7 +205,7 @@ impl Session {
         let session_expiry = self.link.session_expiry;
         self.link = Link { session_expiry, ..Link::default() };
         self.actions.clear();
-        self.outbound.detach()
+        self.outbound.detach(self.id)
     }
 
     /// Takes one packet from the client.

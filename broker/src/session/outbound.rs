@@ -10,9 +10,10 @@
 
 use super::Action;
 use super::alias::{self, Alias};
-use crate::delivery::{Delivery, Subscription, Terms, Via};
+use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
 use crate::retained::{Order, Page};
+use crate::router::Among;
 use sealmq_protocol::packet::{Ack, OutgoingPublish, PacketId, PublishHeader, Version};
 use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName, codec};
 use std::collections::{BTreeMap, VecDeque};
@@ -158,13 +159,14 @@ impl Outbound {
 
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
     /// own, since nobody knows when the client comes back; but a QoS 1 message of a shared subscription
-    /// is given back as well, in front, since another member can have it (§4.8.2).
-    pub(super) fn detach(&mut self) -> VecDeque<Delivery> {
+    /// that another member can have is given back as well, in front (§4.8.2).
+    pub(super) fn detach(&mut self, session: SessionId) -> VecDeque<Delivery> {
+        let among = Among::ConnectedOtherThan(session);
         self.receiver = Receiver::nobody();
         let mut given_back = VecDeque::new();
         for entry in &mut self.window {
             match entry {
-                InFlight::Published(delivery) if is_shared_qos1(delivery) => {
+                InFlight::Published(delivery) if can_move(delivery, among) => {
                     self.bytes -= delivery.message.size();
                     given_back.push_back(delivery.clone());
                     *entry = InFlight::Done;
@@ -448,6 +450,8 @@ fn header(terms: &Terms, packet_id: Option<PacketId>, dup: bool) -> PublishHeade
     PublishHeader { dup, qos: terms.qos, retain: terms.retain, packet_id }
 }
 
-fn is_shared_qos1(delivery: &Delivery) -> bool {
-    delivery.terms.qos == Qos::AtLeastOnce && delivery.terms.group().is_some()
+/// A QoS 2 exchange that was begun stays with its session ([MQTT-4.8.2-4]).
+fn can_move(delivery: &Delivery, among: Among) -> bool {
+    delivery.terms.qos == Qos::AtLeastOnce
+        && delivery.terms.group().is_some_and(|group| group.has_taker(&delivery.message, among))
 }
