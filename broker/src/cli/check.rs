@@ -45,16 +45,16 @@ pub(super) fn run(arguments: &CheckArguments, before: ServeOptions) -> Result<()
 
 /// What the files say beyond the configuration.
 struct Findings {
-    /// How many users have a password; `None` without a password file.
-    users: Option<usize>,
+    /// Who may connect, unless that could not be read.
+    auth: Option<Auth>,
     notes: Vec<String>,
 }
 
 fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<StartError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
-    let users = match Auth::load(&config.auth) {
-        Ok(auth) => auth.users(),
+    let auth = match Auth::load(&config.auth) {
+        Ok(auth) => Some(auth),
         Err(error) => {
             errors.push(error);
             None
@@ -71,7 +71,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
             Ok(false) => {
                 let folder = config.data_dir.display();
                 notes.push(format!("{folder}: certificates and keys will be made at the first start"));
-                return end(errors, Findings { users, notes });
+                return end(errors, Findings { auth, notes });
             }
             Err(error) => errors.push(error),
         }
@@ -84,7 +84,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
         notes.extend(tls::warnings(tls));
     }
     notes.extend(config.policies.iter().enumerate().flat_map(|(at, policy)| doubts(config, at, policy)));
-    end(errors, Findings { users, notes })
+    end(errors, Findings { auth, notes })
 }
 
 fn end(errors: Vec<StartError>, findings: Findings) -> Result<Findings, Vec<StartError>> {
@@ -128,7 +128,7 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.section("data folder", &[[config.data_dir.display().to_string()]]);
     layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
     layout.section("listeners", &listeners(config));
-    layout.section("clients", &clients(config, found.users));
+    layout.section("clients", &clients(config, found.auth.as_ref()));
     layout.section("senders", &senders(config));
     layout.section("topic keys", &topic_keys(config));
     layout.section("policies", &policies(config));
@@ -153,15 +153,19 @@ fn listeners(config: &Config) -> Vec<[String; 4]> {
     config.listeners.iter().map(row).collect()
 }
 
-fn clients(config: &Config, users: Option<usize>) -> Vec<[String; 1]> {
+fn clients(config: &Config, auth: Option<&Auth>) -> Vec<[String; 1]> {
+    let users = auth.and_then(Auth::users);
     let mut rows = Vec::new();
     rows.push(match (config.auth.allow_anonymous, users) {
         (true, Some(_)) => "may connect without a user name".to_owned(),
         (true, None) => "may connect with any user name or none".to_owned(),
-        (false, _) => "need a user name and a password".to_owned(),
+        (false, Some(_)) if config.senders.is_empty() => "need a user name and a password".to_owned(),
+        (false, Some(_)) => "need a user name and a password, or a sender's key".to_owned(),
+        (false, None) => "need a sender's key".to_owned(),
     });
     if let (Some(users), Some(file)) = (users, &config.auth.password_file) {
-        rows.push(format!("{} in {}", counted(users, "user"), file.display()));
+        let scram = auth.map_or(0, Auth::scram_users);
+        rows.push(format!("{} in {}, {scram} for SCRAM-SHA-256", counted(users, "user"), file.display()));
     }
     if !config.auth.client_id_prefixes.is_empty() {
         rows.push(format!("client ids begin with {}", config.auth.client_id_prefixes.join(" or ")));
@@ -365,7 +369,7 @@ queue_bytes_max = "32 MiB"
         for line in [
             "f.toml: everything is in order",
             "listeners     0.0.0.0:1883   plaintext",
-            "              0 users in passwd",
+            "              0 users in passwd, 0 for SCRAM-SHA-256",
             "senders       dev-7   plant/7/#   dev.jwk",
             "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",
             "policies      plant/#      sealed   else dropped",

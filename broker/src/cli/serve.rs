@@ -63,9 +63,11 @@ impl ServeOptions {
     pub(super) fn fits(&self, command: &Command) -> bool {
         match command {
             Command::Serve(_) | Command::Check(_) => true,
-            Command::Keys(_) | Command::Seal(_) | Command::Open(_) | Command::Passwd(_) => {
-                *self == Self::default()
-            }
+            Command::Keys(_)
+            | Command::Seal(_)
+            | Command::Open(_)
+            | Command::Passwd(_)
+            | Command::AuthAnswer(_) => *self == Self::default(),
         }
     }
 }

@@ -240,7 +240,7 @@ fn what_does_not_fit_together() {
         ),
         (
             "auth.allow_anonymous = false",
-            "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file, so that nobody could connect; allowed: true, or false with auth.password_file",
+            "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file or a sender, so that nobody could connect; allowed: true, or false with auth.password_file or a [[sender]]",
         ),
     ]);
 }
