@@ -58,11 +58,6 @@ impl Terms {
     pub(crate) fn group(&self) -> Option<&Arc<Group>> {
         self.via.as_ref()?.group.as_ref()
     }
-
-    /// The identifiers of the subscriptions.
-    pub(crate) fn subscription_ids(&self) -> &[SubscriptionId] {
-        self.via.as_ref().map_or(&[], |via| &via.subscription_ids)
-    }
 }
 
 /// A subscription as it was granted.

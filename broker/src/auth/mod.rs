@@ -12,10 +12,6 @@
 //! Always holds: a password is compared on a thread made for slow work, at most one on each core at a time;
 //! and an unknown user is treated like one that is known, whichever way he takes. Who may do what where is
 //! asked of [`acl::Permissions`].
-#![cfg_attr(
-    not(test),
-    expect(dead_code, unused_imports, reason = "no connection speaks of enhanced authentication yet")
-)]
 
 pub(crate) mod acl;
 mod exchange;
@@ -33,7 +29,7 @@ use crate::error::StartError;
 use bytes::Bytes;
 use identity::Fingerprint;
 use password::Passwords;
-use sealmq_protocol::ConnectReturnCode;
+use sealmq_protocol::ReasonCode;
 use std::fmt;
 use std::sync::Arc;
 
@@ -144,21 +140,13 @@ impl From<Reason> for Denied {
 }
 
 impl Denied {
-    /// What an MQTT 3.1.1 client is told ([MQTT-3.2.2-5], §3.2.2.3); it knows no exchanges.
-    pub(crate) fn code(self) -> ConnectReturnCode {
+    /// What the client is told, in CONNACK and DISCONNECT alike (§3.2.2.2, §3.14.2.1). A failed exchange
+    /// gives one answer, whatever the reason.
+    pub(crate) fn reason(self) -> ReasonCode {
         match self {
-            Self::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
-            Self::NotAuthorized | Self::BadMethod | Self::NotProven(_) => ConnectReturnCode::NotAuthorized,
-        }
-    }
-
-    /// What an MQTT 5 client is told, in CONNACK and DISCONNECT alike (MQTT 5 §3.2.2.2, §3.14.2.1). A
-    /// failed exchange gives one answer, whatever the reason.
-    pub(crate) fn reason_code(self) -> u8 {
-        match self {
-            Self::BadUserNameOrPassword => 0x86,
-            Self::NotAuthorized | Self::NotProven(_) => 0x87,
-            Self::BadMethod => 0x8c,
+            Self::BadUserNameOrPassword => ReasonCode::BadUserNameOrPassword,
+            Self::NotAuthorized | Self::NotProven(_) => ReasonCode::NotAuthorized,
+            Self::BadMethod => ReasonCode::BadAuthenticationMethod,
         }
     }
 

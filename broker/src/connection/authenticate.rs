@@ -1,9 +1,9 @@
 //! The exchange of AUTH packets (MQTT 5 §4.12): before the CONNACK, and again when the client wants it.
-//! Carries packets to and from [`Exchange`] and decides nothing; what is proven, `auth/` says.
+//! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
 
 use super::Connection;
 use super::io::Io;
-use crate::auth::{Denied, Exchange, Identity, Senders, Step, Who};
+use crate::auth::{Denied, Identity, Senders, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
 use crate::now::Now;
 use crate::session::Ending;
@@ -35,11 +35,6 @@ impl From<ProtocolError> for NotAuthenticated {
     }
 }
 
-/// An exchange on a connection that is there already.
-pub(super) struct Running {
-    exchange: Exchange,
-}
-
 /// Whether the client may connect: by the exchange that it asked for, or by user name and password.
 pub(super) async fn greet<S>(
     broker: &Broker,
@@ -56,6 +51,8 @@ where
             .map(|identity| Authenticated { identity, data: None })
             .map_err(NotAuthenticated::Denied);
     };
+    // Of no use beside an exchange, and a secret all the same.
+    connect.password.take().into_iter().for_each(password::wipe);
     let who = Who { client_id: &connect.client_id, user: connect.user_name.as_deref() };
     let data = connect.properties.authentication_data.as_deref();
     let mut step = begin(&rules, &method, data, who)?;
@@ -144,14 +141,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let who = Who { client_id: self.session.client_id(), user };
                 begin(&self.rules, &method, data, who).map_err(|_| Ending::SocketClosed)?
             }
-            (ReasonCode::ContinueAuthentication, Some(Running { exchange })) => {
+            (ReasonCode::ContinueAuthentication, Some(exchange)) => {
                 exchange.answer(data, senders(&self.rules, Now::read()))
             }
             _ => return Err(Ending::Protocol(ProtocolError::UnexpectedAuth)),
         };
         match step {
             Step::Continue(exchange, data) => {
-                self.exchange = Some(Box::new(Running { exchange }));
+                self.exchange = Some(exchange);
                 encode(ReasonCode::ContinueAuthentication, &method, Some(data), &mut self.io);
             }
             Step::Done(identity, data) => {

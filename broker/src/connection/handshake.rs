@@ -15,7 +15,6 @@ use crate::router::Turn;
 use crate::session::connect::{self, Refused, Terms};
 use crate::session::{Ending, WillAtEnd};
 use bytes::{Bytes, BytesMut};
-use bytestring::ByteString;
 use sealmq_protocol::packet::{ConnAck, ConnAckProperties, Connect, Diagnostics, Disconnect, Version};
 use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
 use std::collections::VecDeque;
@@ -299,7 +298,14 @@ where
         broker,
     };
     connection.enforce_permissions();
-    let ending = if answered { connection.run().await } else { Ending::AnswerTooLarge };
+    let ending = if !answered {
+        Ending::AnswerTooLarge
+    } else if !connection.is_still_admitted() {
+        // The rules changed while it was greeted.
+        Ending::UserGone
+    } else {
+        connection.run().await
+    };
     connection.finish(ending).await;
 }
 

@@ -13,7 +13,7 @@ mod timer;
 
 pub(crate) use handshake::{Peer, serve};
 
-use crate::auth::Identity;
+use crate::auth::{Exchange, Identity};
 use crate::auth::acl::Permissions;
 use crate::broker::{Broker, Rulebook};
 use crate::log_limit::LogLimit;
@@ -55,7 +55,7 @@ struct Connection<S> {
     /// The client's maximum packet size.
     packet_bytes_max: Option<usize>,
     /// A re-authentication that waits for the client.
-    exchange: Option<Box<authenticate::Running>>,
+    exchange: Option<Exchange>,
     rules: Arc<Rulebook>,
     permissions: Permissions,
     turn: Turn,

@@ -218,7 +218,7 @@ mod tests {
     fn any_number_of_topics_takes_no_more_room_than_the_aliases() {
         let mut aliases = Outbound::new(4);
         for n in 0..10_000 {
-            aliases.assign(&topic(&format!("topic/{n}"), true));
+            aliases.assign(&topic(&format!("topic/{n}")), true);
         }
         assert!(aliases.slots.len() == 4 && aliases.by_topic.len() == 4 && aliases.candidates.len() <= 4);
         for (index, slot) in aliases.slots.iter().enumerate() {

@@ -179,10 +179,11 @@ impl Session {
             .then(|| Duration::from_millis(u64::from(terms.keep_alive_s) * 1_500));
         let is_v5 = terms.version == Version::V5;
         let aliases = if is_v5 { self.offer.topic_alias_maximum } else { 0 };
+        let session_expiry = terms.session_expiry();
         self.link = Link {
             version: terms.version,
             will: terms.will,
-            session_expiry: terms.session_expiry(),
+            session_expiry,
             keep_alive,
             heard: Some(now),
             problem_information: terms.problem_information,

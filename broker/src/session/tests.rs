@@ -2,8 +2,12 @@
 
 use super::*;
 use bytes::Bytes;
-use sealmq_protocol::SubscribeReturnCode;
-use sealmq_protocol::packet::{PacketId, Publish, SubAck, Unsubscribe};
+use crate::delivery::Terms as On;
+use crate::ingress::message::Message;
+use sealmq_protocol::Qos;
+use sealmq_protocol::packet::{
+    Connect, ConnectProperties, PacketId, Publish, SubAck, SubscriptionOptions, Unsubscribe, UserProperties,
+};
 
 fn session() -> Session {
     session_with(|_| {})
@@ -12,9 +16,34 @@ fn session() -> Session {
 fn session_with(change: impl FnOnce(&mut Limits)) -> Session {
     let mut limits = Limits::default();
     change(&mut limits);
-    let mut session = Session::new(SessionId(1), "dev".into(), true, &limits);
-    session.attach(0, None, true, Instant::now());
+    let mut session = Session::new(SessionId(1), "dev".into(), true, &limits, Arc::default());
+    session.attach(terms(Version::V311), true, Instant::now());
     session
+}
+
+/// A session of an MQTT 5 client, with what the broker offers and the client asks for changed so.
+fn session5(offer: impl FnOnce(&mut Mqtt), ask: impl FnOnce(&mut Terms)) -> Session {
+    let mut mqtt = Mqtt::default();
+    offer(&mut mqtt);
+    let mut session = Session::new(SessionId(1), "dev".into(), true, &Limits::default(), Arc::new(mqtt));
+    let mut terms = terms(Version::V5);
+    ask(&mut terms);
+    session.attach(terms, true, Instant::now());
+    session
+}
+
+fn terms(version: Version) -> Terms {
+    Terms {
+        version,
+        will: None,
+        keep_alive_s: 0,
+        session_expiry_s: u32::MAX,
+        receive_maximum: u16::MAX,
+        packet_bytes_max: None,
+        aliases_to_client: 0,
+        problem_information: true,
+        authentication_method: None,
+    }
 }
 
 fn id(n: u16) -> PacketId {
@@ -22,9 +51,18 @@ fn id(n: u16) -> PacketId {
 }
 
 fn publish(qos: Qos, packet_id: Option<u16>, dup: bool) -> Packet {
-    let topic = "a/b".parse().unwrap();
-    let packet_id = packet_id.map(id);
-    Packet::Publish(Publish { dup, qos, retain: false, topic, packet_id, payload: Bytes::from("x") })
+    Packet::Publish(Publish {
+        dup,
+        qos,
+        retain: false,
+        topic: Some("a/b".parse().unwrap()),
+        packet_id: packet_id.map(id),
+        topic_alias: None,
+        message_expiry_s: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::from("x"),
+    })
 }
 
 fn message(payload: &'static str) -> Arc<Message> {
@@ -33,18 +71,24 @@ fn message(payload: &'static str) -> Arc<Message> {
 
 /// Puts deliveries in as the mailbox would.
 fn deliver(session: &mut Session, qos: Qos, payloads: &[&'static str]) {
-    let deliveries = payloads.iter().map(|p| Delivery { message: message(p), qos, retain: false });
+    let deliveries = payloads.iter().map(|p| Delivery { message: message(p), terms: On::of(qos) });
     session.deliveries_mut().extend(deliveries);
 }
 
 /// Feeds a packet; each routed message is said to be held. Gives all answers in a readable form.
 fn feed(session: &mut Session, packet: Packet) -> Vec<String> {
-    let receipt = if let Packet::Publish(publish) = &packet { Some(Receipt::of(publish)) } else { None };
+    feed_to(session, packet, |_| Outcome::Routed(Position::START, ReasonCode::Success, None))
+}
+
+/// The same, with what becomes of a routed message.
+fn feed_to(session: &mut Session, packet: Packet, route: impl Fn(&Submission) -> Outcome) -> Vec<String> {
     session.handle_packet(packet, Instant::now());
     let mut said = vec![];
     while let Some(action) = session.poll_action() {
-        if let (Action::Route(_), Some(receipt)) = (&action, receipt) {
-            session.handle_outcome(receipt, &Outcome::Routed(Position::START, None));
+        match &action {
+            Action::Route(submission, receipt) => session.handle_outcome(*receipt, &route(submission)),
+            Action::Acknowledge(packet, _) => session.handle_acknowledged(packet),
+            _ => {}
         }
         said.push(show(&action));
     }
@@ -52,56 +96,95 @@ fn feed(session: &mut Session, packet: Packet) -> Vec<String> {
 }
 
 fn sent(session: &mut Session) -> Vec<String> {
-    std::iter::from_fn(|| session.poll_transmit()).map(|action| show(&action)).collect()
+    std::iter::from_fn(|| session.poll_transmit(Instant::now())).map(|action| show(&action)).collect()
 }
 
 fn show(action: &Action) -> String {
     match action {
-        Action::Send(packet) | Action::Acknowledge(packet, _) => format!("{packet:?}"),
-        Action::Deliver(message, header) => {
-            let payload = String::from_utf8_lossy(message.payload());
-            let id = header.packet_id.map_or(0, PacketId::get);
-            format!("{payload} qos{} id{id}{}", header.qos.bits(), if header.dup { " dup" } else { "" })
+        Action::Send(packet) | Action::Acknowledge(packet, _) => show_packet(packet),
+        Action::Deliver(dispatch) => {
+            let packet = dispatch.as_packet();
+            let payload = String::from_utf8_lossy(packet.payload);
+            let id = packet.header.packet_id.map_or(0, PacketId::get);
+            let dup = if packet.header.dup { " dup" } else { "" };
+            let alias = packet.topic_alias.map_or(String::new(), |alias| {
+                format!(" {}={alias}", if packet.topic.is_empty() { "use" } else { "set" })
+            });
+            let expiry = packet.message_expiry_s.map_or(String::new(), |left| format!(" {left}s"));
+            format!("{payload} qos{} id{id}{dup}{alias}{expiry}", packet.header.qos.bits())
         }
-        Action::Route(_) => "route".into(),
+        Action::Route(submission, _) => format!("route {}", submission.topic),
         Action::Close(ending) => format!("close {ending:?}"),
         Action::Report(_)
         | Action::Permit(_)
         | Action::Subscribe(..)
         | Action::Unsubscribe(_)
+        | Action::Authenticate(_)
         | Action::ReadRetained { .. } => format!("{action:?}"),
     }
 }
 
+/// An acknowledgement as `PubAck(7)`, with its reason if that is not success.
+fn show_packet(packet: &Packet) -> String {
+    let (name, ack) = match packet {
+        Packet::PubAck(ack) => ("PubAck", ack),
+        Packet::PubRec(ack) => ("PubRec", ack),
+        Packet::PubRel(ack) => ("PubRel", ack),
+        Packet::PubComp(ack) => ("PubComp", ack),
+        Packet::UnsubAck(ack) => return format!("UnsubAck({}) {:?}", ack.packet_id, ack.reasons),
+        other => return format!("{other:?}"),
+    };
+    let reason = if ack.reason == ReasonCode::Success { String::new() } else { format!(" {:?}", ack.reason) };
+    let said = ack.diagnostics.as_ref().map_or("", |_| " with a reason string");
+    format!("{name}({}){reason}{said}", ack.packet_id)
+}
+
+fn puback(n: u16) -> Packet {
+    Packet::PubAck(Ack::success(id(n)))
+}
+
+fn pubrec(n: u16) -> Packet {
+    Packet::PubRec(Ack::success(id(n)))
+}
+
+fn pubrel(n: u16) -> Packet {
+    Packet::PubRel(Ack::success(id(n)))
+}
+
+fn pubcomp(n: u16) -> Packet {
+    Packet::PubComp(Ack::success(id(n)))
+}
+
 #[test]
 fn qos0_is_routed_and_not_acknowledged() {
-    assert_eq!(feed(&mut session(), publish(Qos::AtMostOnce, None, false)), ["route"]);
+    assert_eq!(feed(&mut session(), publish(Qos::AtMostOnce, None, false)), ["route a/b"]);
 }
 
 #[test]
 fn qos1_is_acknowledged_after_routing_and_never_before() {
     let mut session = session();
     session.handle_packet(publish(Qos::AtLeastOnce, Some(7), false), Instant::now());
-    assert!(matches!(session.poll_action(), Some(Action::Route(_))));
+    assert!(matches!(session.poll_action(), Some(Action::Route(..))));
     assert!(session.poll_action().is_none(), "nothing leaves before the outcome is known");
-    assert_eq!(feed(&mut session, publish(Qos::AtLeastOnce, Some(8), false)), ["route", "PubAck(8)"]);
+    assert_eq!(feed(&mut session, publish(Qos::AtLeastOnce, Some(8), false)), ["route a/b", "PubAck(8)"]);
 }
 
 #[test]
 fn the_acknowledgement_carries_the_position_it_waits_for() {
     let mut session = session();
-    let Packet::Publish(sent) = publish(Qos::AtLeastOnce, Some(7), false) else { unreachable!() };
-    session.handle_outcome(Receipt::of(&sent), &Outcome::Routed(Position(42), None));
+    session.handle_packet(publish(Qos::AtLeastOnce, Some(7), false), Instant::now());
+    let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
+    session.handle_outcome(receipt, &Outcome::Routed(Position(42), ReasonCode::Success, None));
     assert!(matches!(session.poll_action(), Some(Action::Acknowledge(Packet::PubAck(_), Position(42)))));
 }
 
 #[test]
 fn qos2_duplicate_is_delivered_once() {
     let mut session = session();
-    assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(3), false)), ["route", "PubRec(3)"]);
+    assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(3), false)), ["route a/b", "PubRec(3)"]);
     assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(3), true)), ["PubRec(3)"]);
-    assert_eq!(feed(&mut session, Packet::PubRel(id(3))), ["PubComp(3)"]);
-    assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(3), false)), ["route", "PubRec(3)"]);
+    assert_eq!(feed(&mut session, pubrel(3)), ["PubComp(3)"]);
+    assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(3), false)), ["route a/b", "PubRec(3)"]);
 }
 
 #[test]
@@ -114,7 +197,7 @@ fn qos2_beyond_the_bound_closes_the_connection() {
 
 #[test]
 fn an_unknown_pubrel_is_answered_all_the_same() {
-    assert_eq!(feed(&mut session(), Packet::PubRel(id(9))), ["PubComp(9)"]);
+    assert_eq!(feed(&mut session(), pubrel(9)), ["PubComp(9) PacketIdentifierNotFound"]);
 }
 
 #[test]
@@ -122,7 +205,7 @@ fn the_window_bounds_what_is_in_flight() {
     let mut session = session_with(|limits| limits.inflight_messages_max = 2);
     deliver(&mut session, Qos::AtLeastOnce, &["1", "2", "3"]);
     assert_eq!(sent(&mut session), ["1 qos1 id1", "2 qos1 id2"]);
-    feed(&mut session, Packet::PubAck(id(2)));
+    feed(&mut session, puback(2));
     assert_eq!(sent(&mut session), ["3 qos1 id3"]);
 }
 
@@ -134,11 +217,11 @@ fn a_packet_id_in_flight_is_not_used_again() {
     for n in 2..=u16::MAX {
         deliver(&mut session, Qos::AtLeastOnce, &["x"]);
         assert_eq!(sent(&mut session), [format!("x qos1 id{n}")]);
-        feed(&mut session, Packet::PubAck(id(n)));
+        feed(&mut session, puback(n));
     }
     deliver(&mut session, Qos::AtLeastOnce, &["y"]);
     assert!(sent(&mut session).is_empty(), "id 1 is in flight still");
-    feed(&mut session, Packet::PubAck(id(1)));
+    feed(&mut session, puback(1));
     assert_eq!(sent(&mut session), ["y qos1 id1"]);
 }
 
@@ -147,18 +230,18 @@ fn what_was_not_acknowledged_is_sent_again_in_order() {
     let mut session = session();
     deliver(&mut session, Qos::ExactlyOnce, &["1", "2", "3"]);
     sent(&mut session);
-    assert_eq!(feed(&mut session, Packet::PubRec(id(2))), ["PubRel(2)"]);
+    assert_eq!(feed(&mut session, pubrec(2)), ["PubRel(2)"]);
     deliver(&mut session, Qos::AtLeastOnce, &["4"]);
     let unsent = session.detach();
     assert_eq!(unsent.len(), 1);
-    session.attach(0, None, true, Instant::now());
+    session.attach(terms(Version::V311), true, Instant::now());
     session.deliveries_mut().extend(unsent);
     assert_eq!(sent(&mut session), ["1 qos2 id1 dup", "PubRel(2)", "3 qos2 id3 dup", "4 qos1 id4"]);
-    feed(&mut session, Packet::PubComp(id(2)));
-    feed(&mut session, Packet::PubRec(id(1)));
-    feed(&mut session, Packet::PubComp(id(1)));
+    feed(&mut session, pubcomp(2));
+    feed(&mut session, pubrec(1));
+    feed(&mut session, pubcomp(1));
     session.detach();
-    session.attach(0, None, true, Instant::now());
+    session.attach(terms(Version::V311), true, Instant::now());
     assert_eq!(sent(&mut session), ["3 qos2 id3 dup", "4 qos1 id4 dup"]);
 }
 
@@ -167,10 +250,10 @@ fn an_acknowledgement_of_the_wrong_kind_changes_nothing() {
     let mut session = session();
     deliver(&mut session, Qos::ExactlyOnce, &["1"]);
     sent(&mut session);
-    feed(&mut session, Packet::PubAck(id(1)));
-    feed(&mut session, Packet::PubComp(id(1)));
-    feed(&mut session, Packet::PubAck(id(77)));
-    session.attach(0, None, true, Instant::now());
+    feed(&mut session, puback(1));
+    feed(&mut session, pubcomp(1));
+    feed(&mut session, puback(77));
+    session.attach(terms(Version::V311), true, Instant::now());
     assert_eq!(sent(&mut session), ["1 qos2 id1 dup"]);
 }
 
@@ -178,7 +261,7 @@ fn an_acknowledgement_of_the_wrong_kind_changes_nothing() {
 fn keep_alive_ends_after_one_and_a_half_times() {
     let mut session = session();
     let start = Instant::now();
-    session.attach(10, None, true, start);
+    session.attach(Terms { keep_alive_s: 10, ..terms(Version::V311) }, true, start);
     session.handle_timeout(start + Duration::from_millis(14_999));
     assert!(session.poll_action().is_none());
     session.handle_packet(Packet::PingReq, start + Duration::from_secs(10));
@@ -196,23 +279,36 @@ fn keep_alive_zero_is_off() {
 #[test]
 fn disconnect_takes_the_will_back() {
     let mut session = session();
-    let will =
-        Will { topic: "w".parse().unwrap(), payload: Bytes::new(), qos: Qos::AtMostOnce, retain: false };
-    session.attach(0, Some(will), true, Instant::now());
-    assert_eq!(feed(&mut session, Packet::Disconnect), ["close Disconnect"]);
-    assert!(session.take_will().is_none());
+    session.attach(Terms { will: Some(will(0)), ..terms(Version::V311) }, true, Instant::now());
+    let disconnect = Packet::Disconnect(Box::new(Disconnect::of(ReasonCode::Success)));
+    assert_eq!(feed(&mut session, disconnect), ["close Disconnect(Success)"]);
+    assert!(matches!(session.will_at_end(), WillAtEnd::None));
+}
+
+fn will(delay_s: u32) -> Will {
+    Will {
+        topic: "w".parse().unwrap(),
+        payload: Bytes::new(),
+        qos: Qos::AtMostOnce,
+        retain: false,
+        delay_s,
+        message_expiry_s: None,
+        properties: None,
+    }
 }
 
 #[test]
 fn a_second_connect_closes() {
-    let connect = packet::Connect {
-        version: packet::Version::V311,
+    let connect = Connect {
+        version: Version::V311,
         client_id: "x".into(),
-        clean_session: true,
+        clean_start: true,
+        session_expiry_s: 0,
         keep_alive_s: 0,
         will: None,
         user_name: None,
         password: None,
+        properties: ConnectProperties::default(),
     };
     let said = feed(&mut session(), Packet::Connect(Box::new(connect)));
     assert_eq!(said, ["close Protocol(SecondConnect)"]);
@@ -221,43 +317,43 @@ fn a_second_connect_closes() {
 #[test]
 fn suback_answers_each_filter_in_order() {
     let mut session = session_with(|limits| limits.subscriptions_per_client_max = 1);
-    let bad = "a+".parse::<TopicFilter>();
-    let filters = vec![
-        (bad, Qos::AtMostOnce),
-        ("no".parse(), Qos::AtMostOnce),
-        ("a/#".parse(), Qos::ExactlyOnce),
-        ("one/too/many".parse(), Qos::AtMostOnce),
-    ];
-    let subscribe = Subscribe { packet_id: id(5), filters };
-    session.handle_permitted(subscribe, &[false, false, true, true]);
+    let filters = [("a+", 0), ("no", 0), ("a/#", 2), ("one/too/many", 0)];
+    session.handle_permitted(subscribe(&filters), &[false, false, true, true]);
     let Some(Action::Subscribe(granted)) = session.poll_action() else { panic!() };
-    assert_eq!(granted, [("a/#".parse().unwrap(), Qos::ExactlyOnce)]);
-    let Some(Action::Send(Packet::SubAck(SubAck { codes, .. }))) = session.poll_action() else { panic!() };
-    let failure = SubscribeReturnCode::Failure;
-    assert_eq!(codes, [failure, failure, SubscribeReturnCode::Granted(Qos::ExactlyOnce), failure]);
+    assert!(matches!(granted.as_slice(), [only] if only.filter.to_string() == "a/#" && only.is_new));
+    let Some(Action::Send(Packet::SubAck(SubAck { reasons, .. }))) = session.poll_action() else { panic!() };
+    use ReasonCode::{GrantedQos2, NotAuthorized, QuotaExceeded, TopicFilterInvalid};
+    assert_eq!(reasons, [TopicFilterInvalid, NotAuthorized, GrantedQos2, QuotaExceeded]);
+}
+
+fn subscribe(filters: &[(&str, u8)]) -> Subscribe {
+    let options = |bits| SubscriptionOptions::of(Qos::from_bits(bits).unwrap());
+    let filters = filters.iter().map(|(filter, qos)| (filter.parse(), options(*qos))).collect();
+    let user_properties = UserProperties::default();
+    Subscribe { packet_id: id(5), filters, subscription_id: None, user_properties }
 }
 
 #[test]
 fn unsubscribe_is_answered_even_for_what_was_never_subscribed() {
     let mut session = session();
-    let unsubscribe = Unsubscribe { packet_id: id(2), filters: vec!["a".parse().unwrap()] };
-    let said = feed(&mut session, Packet::Unsubscribe(unsubscribe));
-    assert_eq!(said, ["Unsubscribe([])", "UnsubAck(2)"]);
+    let (filters, user_properties) = (vec!["a".parse()], UserProperties::default());
+    let said = feed(&mut session, Packet::Unsubscribe(Unsubscribe { packet_id: id(2), filters, user_properties }));
+    assert_eq!(said, ["Unsubscribe([])", "UnsubAck(2) [NoSubscriptionExisted]"]);
 }
 
 #[test]
 fn confidential_messages_stay_back_on_a_plaintext_connection() {
     let mut session = session();
     let secret = Arc::new(Message::confidential_for_tests("s", "secret"));
-    let deliveries = || [Delivery { message: secret.clone(), qos: Qos::AtLeastOnce, retain: false }];
+    let deliveries = || [Delivery { message: secret.clone(), terms: On::of(Qos::AtLeastOnce) }];
     session.deliveries_mut().extend(deliveries());
     assert_eq!(sent(&mut session), ["secret qos1 id1"]);
     session.detach();
-    session.attach(0, None, false, Instant::now());
+    session.attach(terms(Version::V311), false, Instant::now());
     session.deliveries_mut().extend(deliveries());
     assert!(sent(&mut session).is_empty(), "neither again nor anew");
-    assert_eq!(session.take_withheld(), 2);
+    assert_eq!(session.take_passed_over().withheld, 2);
     session.detach();
-    session.attach(0, None, true, Instant::now());
+    session.attach(terms(Version::V311), true, Instant::now());
     assert!(sent(&mut session).is_empty());
 }

@@ -94,6 +94,7 @@ impl ProtocolError {
             Self::SessionExpiryRaised => "§3.14.2.2.2",
             Self::SessionExpiryFromServer => "MQTT-3.14.2-2",
             Self::UnexpectedAuth => "MQTT-4.12.0-7",
+            Self::UnexpectedPacket => "MQTT-3.1.2-30",
             Self::AuthMethodChanged => "MQTT-4.12.0-5",
             Self::UnknownProperty
             | Self::MisplacedProperty

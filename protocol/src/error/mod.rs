@@ -165,6 +165,9 @@ pub enum ProtocolError {
     /// AUTH: the client did not ask for enhanced authentication, or not now.
     #[error("AUTH came unasked")]
     UnexpectedAuth,
+    /// Something else than AUTH or DISCONNECT while an authentication is under way.
+    #[error("another packet than AUTH came before the CONNACK")]
+    UnexpectedPacket,
     /// AUTH: another method than that of the CONNECT.
     #[error("AUTH names another method than CONNECT")]
     AuthMethodChanged,
@@ -270,6 +273,7 @@ impl ProtocolError {
             | Self::SessionExpiryRaised
             | Self::SessionExpiryFromServer
             | Self::UnexpectedAuth
+            | Self::UnexpectedPacket
             | Self::DuplicateProperty
             | Self::PropertyValue
             | Self::AuthDataWithoutMethod
