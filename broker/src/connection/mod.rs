@@ -118,6 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(Ending::TakenOver);
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
+                Some(Command::Renew) => {
+                    self.renew_rules()?;
+                    self.carry_out(now)?;
+                }
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => self.finishing = true,
             }

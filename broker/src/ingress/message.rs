@@ -51,7 +51,7 @@ impl Message {
     #[cfg(test)]
     pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str) -> Self {
         let submission = Submission::for_tests(topic, payload, Qos::ExactlyOnce);
-        Self::admitted(submission, true, Instant::now())
+        Self::admitted(submission, true, crate::now::Now::read().instant)
     }
 
     /// What ingress makes of a plain payload that expires, for tests of what comes after it.

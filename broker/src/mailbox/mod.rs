@@ -60,6 +60,8 @@ impl Pushed {
 /// replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Command {
+    /// Rules were reloaded: look whether the client may stay, and what it may still subscribe to.
+    Renew,
     /// The server stops: publish the will, read no more.
     Drain,
     /// The server stops: send what is left and close.
