@@ -72,11 +72,14 @@ pub(super) fn write(packet_type: PacketType, ack: &Ack, version: Version, out: &
 }
 
 fn write_short(packet_type: PacketType, id: u16, out: &mut BytesMut) -> bool {
-    let written = match packet_type {
-        PacketType::PubAck => v4::PubAck::new(id).write(out),
-        PacketType::PubRec => v4::PubRec::new(id).write(out),
-        PacketType::PubRel => v4::PubRel::new(id).write(out),
-        _ => v4::PubComp::new(id).write(out),
+    let written = if packet_type == PacketType::PubAck {
+        v4::PubAck::new(id).write(out)
+    } else if packet_type == PacketType::PubRec {
+        v4::PubRec::new(id).write(out)
+    } else if packet_type == PacketType::PubRel {
+        v4::PubRel::new(id).write(out)
+    } else {
+        v4::PubComp::new(id).write(out)
     };
     written.is_ok()
 }

@@ -134,7 +134,7 @@ pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 /// room that is made once.
 pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
     let Some(lengths) = Lengths::of(publish, version) else { return false };
-    let header = &publish.header;
+    let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
     if !put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out) {
         return false;
@@ -154,7 +154,7 @@ pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut
 }
 
 /// QoS 0 has none.
-fn packet_id(header: &PublishHeader) -> Option<PacketId> {
+fn packet_id(header: PublishHeader) -> Option<PacketId> {
     header.packet_id.filter(|_| header.qos > Qos::AtMostOnce)
 }
 
@@ -169,7 +169,7 @@ impl Lengths {
     /// `None` for what has no form: a field past 65,535 bytes, a body past 268,435,455, no identifier
     /// above QoS 0, no topic and no alias.
     fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
-        let (topic, packet_id) = (publish.topic, packet_id(&publish.header));
+        let (topic, packet_id) = (publish.topic, packet_id(publish.header));
         let alias = publish.topic_alias.filter(|_| version == Version::V5);
         if topic.len() > STRING_BYTES_MAX
             || topic.is_empty() && alias.is_none()

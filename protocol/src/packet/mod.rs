@@ -350,6 +350,9 @@ impl std::fmt::Debug for Will {
             .field("payload_bytes", &self.payload.len())
             .field("qos", &self.qos)
             .field("retain", &self.retain)
+            .field("delay_s", &self.delay_s)
+            .field("message_expiry_s", &self.message_expiry_s)
+            .field("properties", &self.properties)
             .finish()
     }
 }
@@ -365,6 +368,8 @@ impl std::fmt::Debug for Publish {
             .field("packet_id", &self.packet_id)
             .field("topic_alias", &self.topic_alias)
             .field("message_expiry_s", &self.message_expiry_s)
+            .field("subscription_ids", &self.subscription_ids)
+            .field("properties", &self.properties)
             .field("payload_bytes", &self.payload.len())
             .finish()
     }
