@@ -1,5 +1,7 @@
 //! Packets in, actions out: the rules of a session without socket or clock.
 
+mod v5;
+
 use super::*;
 use bytes::Bytes;
 use crate::delivery::Terms as On;
