@@ -376,6 +376,39 @@ fn what_is_no_upgrade_gets_its_status() {
     assert_refused(&format!("GET /mqtt HTTP/1.1\r\nA: {}", "a".repeat(9_000)), "431");
 }
 
+proptest! {
+    #[test]
+    fn any_request_is_answered_without_panic(
+        at in 0..REQUEST.len(),
+        cut in 0..20_usize,
+        put in prop::collection::vec(any::<u8>(), 0..20),
+    ) {
+        let mut request = REQUEST.as_bytes().to_vec();
+        request.splice(at..(at + cut).min(REQUEST.len()), put);
+        runtime().block_on(async {
+            let (server, mut client) = duplex(64 * 1024);
+            client.write_all(&request).await.unwrap();
+            client.shutdown().await.unwrap();
+            // An error says that the request did not end.
+            drop(accept(server, &admission("127.0.0.1:0", None), addr()).await);
+        });
+    }
+}
+
+/// A client that does not wait for the answer loses nothing.
+#[test]
+fn what_follows_the_request_is_kept() {
+    runtime().block_on(async {
+        let (server, mut client) = duplex(64 * 1024);
+        let bytes = [REQUEST.as_bytes(), &frame(FIN | BINARY, b"early")].concat();
+        client.write_all(&bytes).await.unwrap();
+        let upgraded = accept(server, &admission("127.0.0.1:0", None), addr()).await.unwrap();
+        let mut got = [0; 5];
+        upgraded.unwrap().read_exact(&mut got).await.unwrap();
+        assert_eq!(&got, b"early");
+    });
+}
+
 #[test]
 fn first_offer_that_is_spoken_is_taken() {
     for (offers, taken) in [
