@@ -17,6 +17,7 @@ mod subscribe;
 mod take_over;
 mod topics;
 mod unsubscribe;
+mod websocket;
 mod will;
 
 use crate::harness::{Broker, Wire};

@@ -9,6 +9,7 @@ pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod log;
 pub(crate) mod packets;
+pub(crate) mod websocket;
 pub(crate) mod wire;
 
 pub(crate) use broker::{Broker, Setup};
