@@ -174,15 +174,25 @@ impl Wire {
     /// This packet comes; PUBLISH packets before it are left for later.
     #[track_caller]
     pub(crate) fn expect_answer(&mut self, packet: impl AsRef<[u8]>) {
-        let wanted = packet.as_ref();
+        let (got, wanted) = (self.receive_answer(), packet.as_ref());
+        assert!(got == wanted, "expected {wanted:02x?}, got {got:02x?}");
+    }
+
+    /// The next packet that is no PUBLISH; those before it are left for later.
+    #[track_caller]
+    pub(super) fn receive_answer(&mut self) -> Vec<u8> {
         loop {
             let got = self.read_packet().expect("an answer comes");
-            if got == wanted {
-                return;
+            if got[0] >> 4 != 3 {
+                return got;
             }
-            assert!(got[0] >> 4 == 3, "expected {wanted:02x?}, got {got:02x?}");
             self.stashed.push_back(got);
         }
+    }
+
+    /// Drops the PUBLISH packets that were left for later.
+    pub(super) fn forget_stashed(&mut self) {
+        self.stashed.clear();
     }
 
     /// The next packet is a PUBLISH.

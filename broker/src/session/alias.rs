@@ -41,7 +41,7 @@ impl Inbound {
         let index = usize::from(alias.get()) - 1;
         let Some(topic) = topic else {
             let known = self.topics.get(index).and_then(Option::as_ref);
-            return known.cloned().ok_or(ProtocolError::TopicAlias);
+            return known.cloned().ok_or(ProtocolError::UnknownTopicAlias);
         };
         if self.topics.len() <= index {
             self.topics.resize(index + 1, None);
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(aliases.resolve(Some(topic("b")), Some(alias(2))), Ok(topic("b")));
         assert_eq!(aliases.resolve(None, Some(alias(2))), Ok(topic("b")));
         assert_eq!(aliases.resolve(Some(topic("c")), None), Ok(topic("c")));
-        assert_eq!(aliases.resolve(None, Some(alias(1))), Err(ProtocolError::TopicAlias), "never given");
+        assert_eq!(aliases.resolve(None, Some(alias(1))), Err(ProtocolError::UnknownTopicAlias), "never given");
         assert_eq!(aliases.resolve(Some(topic("a")), Some(alias(3))), Err(ProtocolError::TopicAlias));
         assert_eq!(aliases.resolve(None, None), Err(ProtocolError::NoTopic));
     }

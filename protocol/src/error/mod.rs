@@ -124,6 +124,9 @@ pub enum ProtocolError {
     /// PUBLISH: the topic alias is 0, above the maximum, or stands for nothing.
     #[error("the topic alias is not valid")]
     TopicAlias,
+    /// PUBLISH: an alias alone, which was never given a topic.
+    #[error("the topic alias stands for no topic")]
+    UnknownTopicAlias,
     /// PUBLISH: a QoS above the maximum that CONNACK stated.
     #[error("the QoS of a message is above the maximum")]
     QosNotSupported,
@@ -246,7 +249,6 @@ impl ProtocolError {
                 ReasonCode::UnsupportedProtocolVersion
             }
             Self::EmptyClientId => ReasonCode::ClientIdentifierNotValid,
-            Self::AuthMethodChanged => ReasonCode::BadAuthenticationMethod,
             Self::KeepAliveExpired => ReasonCode::KeepAliveTimeout,
             Self::TooManyTopicLevels => ReasonCode::TopicNameInvalid,
             Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,

@@ -29,7 +29,7 @@ fn aliases_are_resolved_before_anything_else_sees_the_topic() {
     let mut session = session();
     assert_eq!(feed(&mut session, aliased(Some("x/y"), alias(32))), ["route x/y"]);
     assert_eq!(feed(&mut session, aliased(None, alias(32))), ["route x/y"]);
-    assert_eq!(feed(&mut session, aliased(None, alias(1))), ["close Protocol(TopicAlias)"]);
+    assert_eq!(feed(&mut session, aliased(None, alias(1))), ["close Protocol(UnknownTopicAlias)"]);
     assert_eq!(feed(&mut session, aliased(Some("x"), alias(33))), ["close Protocol(TopicAlias)"]);
 }
 
@@ -39,7 +39,7 @@ fn aliases_end_with_the_connection() {
     feed(&mut session, aliased(Some("x/y"), alias(1)));
     session.detach();
     session.attach(terms(Version::V5), true, Instant::now());
-    assert_eq!(feed(&mut session, aliased(None, alias(1))), ["close Protocol(TopicAlias)"]);
+    assert_eq!(feed(&mut session, aliased(None, alias(1))), ["close Protocol(UnknownTopicAlias)"]);
 }
 
 #[test]
