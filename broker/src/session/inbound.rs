@@ -57,10 +57,10 @@ impl Inbound {
     }
 
     /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
-    /// anew (§4.9), but what it has not released is unfinished still.
+    /// anew, whatever it has not released of earlier ones (§4.9).
     pub(super) fn attach(&mut self, received_max: usize) {
         self.received_max = received_max;
-        self.owed = self.received.len();
+        self.owed = 0;
     }
 
     /// PUBREL: the packet id is free again ([MQTT-4.3.3-11]). Whether it was in use.
