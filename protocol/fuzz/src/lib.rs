@@ -14,7 +14,10 @@ const VERSIONS: [Version; 3] = [Version::V31, Version::V311, Version::V5];
 /// Low, so that they are met.
 const LIMITS: Limits = Limits { packet_bytes_max: 4096, topic_levels_max: 8, filters_max: 16 };
 
-/// Reads all packets in the bytes, and panics where something does not hold.
+/// Reads all packets in the bytes.
+///
+/// # Panics
+/// Where something does not hold, which is what libFuzzer waits for.
 pub fn check(data: &[u8], decode: Decode) {
     let Some((first, bytes)) = data.split_first() else { return };
     let version = VERSIONS[usize::from(*first) % VERSIONS.len()];

@@ -22,8 +22,8 @@ mod subscribe;
 mod tests;
 mod unsubscribe;
 
-pub use connect::level as connect_level;
-pub use publish::{bytes as publish_bytes, write as encode_publish};
+pub use connect::connect_level;
+pub use publish::{encode_publish, publish_bytes};
 
 use crate::packet::Version;
 use crate::{Packet, ProtocolError};

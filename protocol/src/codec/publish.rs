@@ -122,8 +122,8 @@ pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
     }
 }
 
-/// The bytes that [`write`] appends; 0 when the packet has no form.
-pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
+/// The bytes that [`encode_publish`] appends; 0 when the packet has no form.
+pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
     match Lengths::of(publish, version) {
         Some(lengths) => 1 + variable_number_bytes(lengths.body) + lengths.body,
         None => 0,
@@ -132,7 +132,7 @@ pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 
 /// Appends a PUBLISH to `out`, and says whether it was written. The payload is copied once, into
 /// room that is made once.
-pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
+pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
     let Some(lengths) = Lengths::of(publish, version) else { return false };
     let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
