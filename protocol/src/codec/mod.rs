@@ -151,7 +151,7 @@ fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<P
     frame.check_length(version)?;
     let fields = frame.fields;
     match frame.packet_type {
-        PacketType::Publish => publish::read_from_server(frame, version, limits).map(Packet::Publish),
+        PacketType::Publish => publish::read(frame, version, limits).map(Packet::Publish),
         PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
         PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
         PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),

@@ -15,23 +15,8 @@ use crate::topic::STRING_BYTES_MAX;
 use crate::{ProtocolError, Qos, TopicName};
 use bytes::{BufMut, BytesMut};
 
-pub(super) fn read_from_client(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
-    let publish = read_from_server(frame, version, limits)?;
-    if !publish.subscription_ids.is_empty() {
-        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
-    }
-    Ok(publish)
-}
-
-pub(super) fn read_from_server(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
+/// What either end may send, and subscription identifiers, which are for a server alone.
+pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Publish, ProtocolError> {
     let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
     let dup = frame.flags & 0b1000 != 0;
     if dup && qos == Qos::AtMostOnce {
@@ -64,6 +49,18 @@ pub(super) fn read_from_server(
         read_properties(&mut fields, &mut publish)?;
     }
     publish.payload = fields.shared(fields.rest());
+    Ok(publish)
+}
+
+pub(super) fn read_from_client(
+    frame: &Frame<'_>,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, ProtocolError> {
+    let publish = read(frame, version, limits)?;
+    if !publish.subscription_ids.is_empty() {
+        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
+    }
     Ok(publish)
 }
 
