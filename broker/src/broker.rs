@@ -10,9 +10,10 @@ use crate::ingress::Ingress;
 use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
-use crate::registry::Registry;
+use crate::now::Now;
+use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
-use crate::router::Router;
+use crate::router::{Router, Turn};
 use crate::session::connect;
 use crate::store::Store;
 use crate::store::memory::Memory;
@@ -26,7 +27,7 @@ use sealmq_crypto::ReplayWindows;
 use sealmq_protocol::codec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// What all connections share.
@@ -105,7 +106,7 @@ impl Broker {
         let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
         let bounds = Arc::new(Bounds::new(limits.clone(), config.storage.queued_bytes_max, metrics.clone()));
-        let expiry = config.mqtt.session_expiry_s.map(Duration::from_secs);
+        let offer = Arc::new(config.mqtt.clone());
         Self {
             codec_limits: codec::Limits {
                 packet_bytes_max: config.mqtt.packet_bytes_max,
@@ -113,11 +114,12 @@ impl Broker {
                 filters_max: limits.filters_per_packet_max,
             },
             connect_rules: connect::Rules {
-                allow_mqtt31: config.mqtt.allow_mqtt31,
+                offer: offer.clone(),
                 client_id_bytes_max: limits.client_id_bytes_max,
                 client_id_prefixes: config.auth.client_id_prefixes.clone(),
+                outbound_topic_aliases_max: limits.outbound_topic_aliases_max,
             },
-            registry: Registry::new(limits.clone(), expiry, bounds, router.clone(), store.clone()),
+            registry: Registry::new(limits.clone(), offer, bounds, router.clone(), store.clone()),
             replay: ReplayWindows::new(config.encryption.timed_stamps_max),
             limits,
             router,
@@ -143,14 +145,34 @@ impl Broker {
         known.edition != self.rulebooks.load(Ordering::Acquire)
     }
 
-    /// Puts other rules in force; connections take them up with their next packet.
+    /// Puts other rules in force; each connection takes them up at once.
     pub(crate) fn replace_rules(&self, mut rulebook: Rulebook) {
-        let mut current = self.rulebook.write();
-        rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
-        let edition = rulebook.edition;
-        self.replay.forget_unknown(rulebook.ingress.opener().keyring());
-        *current = Arc::new(rulebook);
-        self.rulebooks.store(edition, Ordering::Release);
+        {
+            let mut current = self.rulebook.write();
+            rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
+            let edition = rulebook.edition;
+            self.replay.forget_unknown(rulebook.ingress.opener().keyring());
+            *current = Arc::new(rulebook);
+            self.rulebooks.store(edition, Ordering::Release);
+        }
+        self.registry.tell_all(Command::Renew);
+    }
+
+    /// Publishes a will whose client is not there, under the rules in force.
+    pub(crate) fn publish_will(&self, due: DueWill) {
+        let DueWill { session, client_id, user, will } = due;
+        let (rules, mut turn) = (self.rules(), Turn::of(session));
+        let permissions = rules.permissions(&client_id, user.as_deref());
+        match rules.ingress.admit(will.into(), &permissions, &self.replay, Now::read()) {
+            Ok(admitted) => {
+                self.router.route(admitted.message, &mut turn);
+            }
+            Err((refusal, _)) => {
+                self.metrics.add_refusal(refusal);
+                tracing::warn!(client = %client_id.escape_debug(), reason = refusal.name(), "will refused");
+            }
+        }
+        self.router.end_turn(&mut turn);
     }
 
     /// Whether the server is shutting down.
@@ -185,6 +207,9 @@ impl Broker {
         // A connection that ends by itself meanwhile is never counted: half the time is enough.
         let half = Instant::now() + deadline.saturating_duration_since(Instant::now()) / 2;
         self.wait_until(half, || drained() || self.connections() == 0).await;
+        for will in self.registry.take_wills() {
+            self.publish_will(will);
+        }
         self.registry.tell_all(Command::Finish);
         self.wait_until(deadline, || self.connections() == 0).await
     }

@@ -7,8 +7,8 @@
 //! |---|---|---|---|
 //! | 1 | `protocol/src/codec/` | bytes | `Publish`, well formed |
 //! | 2 | `connection/mod.rs` | `Publish` | the same, fed to the session; actions carried out |
-//! | 3 | `session/inbound.rs` | `Publish` | duplicate stopped, acknowledgement owed |
-//! | 4 | `ingress/mod.rs` | `Publish` | `Message`: permitted, opened, fresh; or a `Refusal` |
+//! | 3 | `session/inbound.rs` | `Publish` | `Submission`: alias resolved, duplicate stopped, ack owed |
+//! | 4 | `ingress/mod.rs` | `Submission` | `Message`: permitted, opened, fresh; or a `Refusal` |
 //! | 5 | `router/mod.rs` | `Message` | one `Delivery` for each match; retained and stored first |
 //! | 6 | `session/outbound.rs` | `Delivery` | packet with QoS and id, inside the window |
 //!
@@ -29,6 +29,7 @@ mod listener;
 mod log_limit;
 mod mailbox;
 mod metrics;
+mod now;
 mod registry;
 mod retained;
 mod router;

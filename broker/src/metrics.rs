@@ -34,22 +34,26 @@ pub(crate) struct Metrics {
     pub(crate) publish_received: Counter,
     /// PUBLISH packets sent.
     pub(crate) publish_sent: Counter,
-    /// Messages dropped because a bound was reached.
+    /// Messages dropped because a bound was reached, the receiver's own among them.
     pub(crate) publish_dropped: Counter,
+    /// Messages not delivered since their message expiry was over.
+    pub(crate) publish_expired: Counter,
     /// Confidential messages not shown to a subscriber on a plaintext connection.
     pub(crate) confidential_withheld: Counter,
     /// Envelopes opened, or stamps found good.
     pub(crate) envelopes_opened: Counter,
     /// Repetitions of the protocol (DUP, same packet id, same bytes), acknowledged and not delivered twice.
     pub(crate) envelopes_repeated: Counter,
-    /// Connections that got a CONNACK with return code 0.
+    /// Connections that got a CONNACK that says yes.
     pub(crate) connects_accepted: Counter,
-    /// Connections that got another return code, or none.
+    /// Connections that got another CONNACK, or none.
     pub(crate) connects_refused: Counter,
     /// Connections closed for an error of the protocol.
     pub(crate) protocol_errors: Counter,
     /// Messages refused since the client may not publish there.
     pub(crate) refused_not_authorized: Counter,
+    /// Messages refused since they are not the UTF-8 that they say they are.
+    pub(crate) refused_payload_format: Counter,
     /// Messages refused by the envelope's rules, by name.
     refused: [Counter; OpenError::ALL.len()],
 }
@@ -59,6 +63,7 @@ impl Metrics {
     pub(crate) fn add_refusal(&self, refusal: Refusal) {
         match refusal {
             Refusal::NotAuthorized | Refusal::ReservedTopic => self.refused_not_authorized.add(1),
+            Refusal::PayloadFormat => self.refused_payload_format.add(1),
             Refusal::Repeated => self.envelopes_repeated.add(1),
             Refusal::Envelope(error, _) => {
                 if let Some((_, counter)) = self.refusals_by_error().find(|(e, _)| *e == error) {
@@ -75,8 +80,11 @@ impl Metrics {
 
     /// Every reason for refusing a message, with its count.
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
-        let own = ("not-authorized", self.refused_not_authorized.value());
-        self.refusals_by_error().map(|(error, counter)| (error.name(), counter.value())).chain([own])
+        let own = [
+            ("not-authorized", self.refused_not_authorized.value()),
+            ("payload-format", self.refused_payload_format.value()),
+        ];
+        self.refusals_by_error().map(|(error, counter)| (error.name(), counter.value())).chain(own)
     }
 
     fn refusals_by_error(&self) -> impl Iterator<Item = (OpenError, &Counter)> {

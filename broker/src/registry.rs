@@ -6,15 +6,17 @@
 //! messages go on into the mailbox, which is the same before and after. Each claim has a ticket, so
 //! that of several connections that want the same client id the newest wins.
 
-use crate::delivery::SessionId;
+use crate::delivery::{Delivery, SessionId};
 use crate::mailbox::{Bounds, Command, Mailbox};
-use crate::router::Router;
+use crate::router::{Among, Router, Turn};
 use crate::session::Session;
 use crate::store::{Change, Store};
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
 use parking_lot::Mutex;
 use sealmq_config::limits::Limits;
+use sealmq_config::mqtt::Mqtt;
+use sealmq_protocol::packet::Will;
 use std::collections::{BTreeSet, VecDeque};
 use std::pin::pin;
 use std::sync::Arc;
@@ -29,11 +31,11 @@ pub(crate) struct Registry {
     sessions: AtomicU64,
     /// Persistent sessions, parked or connected.
     persistent: AtomicUsize,
-    /// When parked sessions expire, soonest first.
-    expiring: Mutex<BTreeSet<(Instant, ByteString)>>,
-    expiry_moved: Notify,
-    session_expiry: Option<Duration>,
+    /// When something is due of a parked session, its will or its end, soonest first.
+    due: Mutex<BTreeSet<(Instant, ByteString)>>,
+    due_moved: Notify,
     limits: Limits,
+    offer: Arc<Mqtt>,
     bounds: Arc<Bounds>,
     router: Arc<Router>,
     store: Arc<dyn Store>,
@@ -52,6 +54,28 @@ struct Owner {
 struct Parked {
     session: Box<Session>,
     expires: Option<Instant>,
+    /// A delayed will, and when it is to be published.
+    will: Option<(Instant, Will)>,
+}
+
+impl Parked {
+    /// When something is due of it next.
+    fn due(&self) -> Option<Instant> {
+        let will = self.will.as_ref().map(|(at, _)| *at);
+        [will, self.expires].into_iter().flatten().min()
+    }
+}
+
+/// A will whose time has come while its client was away.
+pub(crate) struct DueWill {
+    /// Whose session it belongs to.
+    pub(crate) session: SessionId,
+    /// Whose it is.
+    pub(crate) client_id: ByteString,
+    /// The user name with which the session was begun.
+    pub(crate) user: Option<ByteString>,
+    /// What to publish.
+    pub(crate) will: Will,
 }
 
 /// A session that a connection has claimed.
@@ -62,6 +86,21 @@ pub(crate) struct Claimed {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Whether it was kept from before ([MQTT-3.2.2-2]).
     pub(crate) present: bool,
+    /// The will of a session that was ended for this one ([MQTT-3.1.3-9]).
+    pub(crate) due_will: Option<DueWill>,
+}
+
+/// What a client asks for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim<'a> {
+    /// Whose session.
+    pub(crate) client_id: &'a ByteString,
+    /// For which user.
+    pub(crate) user: Option<&'a ByteString>,
+    /// Whether what was kept is discarded ([MQTT-3.1.2-4]).
+    pub(crate) clean_start: bool,
+    /// Whether a new session is to outlive its connection.
+    pub(crate) persistent: bool,
 }
 
 /// Why a session cannot be claimed.
@@ -74,7 +113,7 @@ pub(crate) enum ClaimError {
 }
 
 enum Attempt {
-    Claimed(Claimed, Option<Box<Session>>),
+    Claimed(Claimed, Option<(Box<Session>, Vec<Delivery>)>),
     Busy(Arc<Mailbox>),
 }
 
@@ -82,7 +121,7 @@ impl Registry {
     /// Nobody is known yet.
     pub(crate) fn new(
         limits: Limits,
-        session_expiry: Option<Duration>,
+        offer: Arc<Mqtt>,
         bounds: Arc<Bounds>,
         router: Arc<Router>,
         store: Arc<dyn Store>,
@@ -92,33 +131,28 @@ impl Registry {
             tickets: AtomicU64::new(0),
             sessions: AtomicU64::new(0),
             persistent: AtomicUsize::new(0),
-            expiring: Mutex::default(),
-            expiry_moved: Notify::new(),
-            session_expiry,
+            due: Mutex::default(),
+            due_moved: Notify::new(),
             limits,
+            offer,
             bounds,
             router,
             store,
         }
     }
 
-    /// Takes the session of `client_id` for a new connection; whoever has it is disconnected
-    /// ([MQTT-3.1.4-2]). With `clean` what was kept is discarded ([MQTT-3.1.2-6]).
+    /// Takes a client id's session for a new connection; whoever has it is disconnected
+    /// ([MQTT-3.1.4-3]).
     ///
     /// A session belongs to the user who began it: another one gets a new session, and what was kept
     /// for the first is discarded.
-    pub(crate) async fn claim(
-        &self,
-        client_id: &ByteString,
-        user: Option<&ByteString>,
-        clean: bool,
-    ) -> Result<Claimed, ClaimError> {
+    pub(crate) async fn claim(&self, claim: Claim<'_>) -> Result<Claimed, ClaimError> {
         let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
         loop {
-            let busy = match self.try_claim(client_id, user, clean, ticket)? {
+            let busy = match self.try_claim(claim, ticket)? {
                 Attempt::Claimed(claimed, discarded) => {
-                    if let Some(session) = discarded {
-                        self.discard(&session);
+                    if let Some((session, orphans)) = discarded {
+                        self.discard(&session, orphans);
                     }
                     return Ok(claimed);
                 }
@@ -127,7 +161,7 @@ impl Registry {
             // Listen first, then look again: it may have been released since.
             let mut released = pin!(busy.released.notified());
             released.as_mut().enable();
-            let still_busy = self.owners.get(client_id).is_some_and(|owner| {
+            let still_busy = self.owners.get(claim.client_id).is_some_and(|owner| {
                 Arc::ptr_eq(&owner.mailbox, &busy) && owner.parked.is_none() && owner.ticket == ticket
             });
             if still_busy {
@@ -136,16 +170,11 @@ impl Registry {
         }
     }
 
-    fn try_claim(
-        &self,
-        client_id: &ByteString,
-        user: Option<&ByteString>,
-        clean: bool,
-        ticket: u64,
-    ) -> Result<Attempt, ClaimError> {
+    fn try_claim(&self, claim: Claim<'_>, ticket: u64) -> Result<Attempt, ClaimError> {
+        let Claim { client_id, user, clean_start, persistent } = claim;
         match self.owners.entry(client_id.clone()) {
             Entry::Vacant(vacant) => {
-                let claimed = self.begin(client_id, !clean)?;
+                let claimed = self.begin(client_id, persistent)?;
                 let mailbox = claimed.mailbox.clone();
                 vacant.insert(Owner { mailbox, user: user.cloned(), ticket, parked: None });
                 Ok(Attempt::Claimed(claimed, None))
@@ -163,27 +192,29 @@ impl Registry {
                 };
                 // What the last connection was told too late is not meant for the next one.
                 owner.mailbox.forget_command();
-                if let Some(expires) = parked.expires {
-                    self.expiring.lock().remove(&(expires, client_id.clone()));
+                if let Some(due) = parked.due() {
+                    self.due.lock().remove(&(due, client_id.clone()));
                 }
-                let session = parked.session;
-                if !clean && owner.user.as_ref() == user {
-                    let mailbox = owner.mailbox.clone();
-                    return Ok(Attempt::Claimed(Claimed { session, mailbox, present: true }, None));
+                if !clean_start && owner.user.as_ref() == user {
+                    // Its client is back in time: a delayed will goes with the old connection.
+                    let (session, mailbox) = (parked.session, owner.mailbox.clone());
+                    let claimed = Claimed { session, mailbox, present: true, due_will: None };
+                    return Ok(Attempt::Claimed(claimed, None));
                 }
-                owner.mailbox.close();
+                let orphans = owner.mailbox.close();
                 self.persistent.fetch_sub(1, Ordering::Relaxed);
-                let claimed = match self.begin(client_id, !clean) {
-                    Ok(claimed) => claimed,
+                let due_will = due_will(&parked.session, owner.user.clone(), parked.will);
+                let claimed = match self.begin(client_id, persistent) {
+                    Ok(claimed) => Claimed { due_will, ..claimed },
                     Err(error) => {
                         occupied.remove();
-                        self.discard(&session);
+                        self.discard(&parked.session, orphans);
                         return Err(error);
                     }
                 };
                 owner.mailbox = claimed.mailbox.clone();
                 owner.user = user.cloned();
-                Ok(Attempt::Claimed(claimed, Some(session)))
+                Ok(Attempt::Claimed(claimed, Some((parked.session, orphans))))
             }
         }
     }
@@ -199,78 +230,130 @@ impl Registry {
             let client_id = client_id.clone();
             self.store.append(&mut vec![Change::SessionBegun { session: id, client_id }]);
         }
-        let session = Box::new(Session::new(id, client_id.clone(), persistent, &self.limits));
+        let offer = self.offer.clone();
+        let session = Box::new(Session::new(id, client_id.clone(), persistent, &self.limits, offer));
         let mailbox = Mailbox::new(id, client_id.clone(), persistent, self.bounds.clone());
-        Ok(Claimed { session, mailbox, present: false })
+        Ok(Claimed { session, mailbox, present: false, due_will: None })
     }
 
-    /// A connection lets go of its session: a persistent one is parked, another ends here.
-    pub(crate) fn release(&self, mut session: Box<Session>, mailbox: &Arc<Mailbox>, now: Instant) {
+    /// A connection lets go of its session: one that is to be kept is parked, with a will for later;
+    /// another ends here.
+    pub(crate) fn release(
+        &self,
+        mut session: Box<Session>,
+        mailbox: &Arc<Mailbox>,
+        will: Option<(Instant, Will)>,
+        now: Instant,
+    ) {
         let unsent: VecDeque<_> = session.detach();
-        let client_id = mailbox.client_id().clone();
-        if session.persistent() {
-            mailbox.park(unsent);
-            let expires = self.session_expiry.and_then(|expiry| now.checked_add(expiry));
+        let (id, client_id) = (session.id(), mailbox.client_id().clone());
+        let is_kept = session.persistent() && session.expiry() != Some(Duration::ZERO);
+        if is_kept {
+            let orphans = mailbox.park(unsent);
+            let left = self.hand_over(orphans, Among::ConnectedOtherThan(id));
+            mailbox.take_back(left);
+            let expires = session.expiry().and_then(|expiry| now.checked_add(expiry));
+            let parked = Parked { session, expires, will };
+            let due = parked.due();
             if let Some(mut owner) = self.owners.get_mut(&client_id) {
-                owner.parked = Some(Parked { session, expires });
+                owner.parked = Some(parked);
             }
-            if let Some(expires) = expires {
-                self.expiring.lock().insert((expires, client_id));
-                self.expiry_moved.notify_one();
+            if let Some(due) = due {
+                self.due.lock().insert((due, client_id));
+                self.due_moved.notify_one();
             }
         } else {
-            mailbox.close();
+            let waiting = mailbox.close();
+            let orphans = unsent.into_iter().chain(waiting).collect();
+            if session.persistent() {
+                self.persistent.fetch_sub(1, Ordering::Relaxed);
+            }
             self.owners.remove(&client_id);
-            self.discard(&session);
+            self.discard(&session, orphans);
         }
         mailbox.released.notify_waiters();
     }
 
-    /// What was kept for a session is kept no longer.
-    fn discard(&self, session: &Session) {
+    /// What was kept for a session is kept no longer; what it had of shared subscriptions goes to others.
+    fn discard(&self, session: &Session, orphans: Vec<Delivery>) {
         let filters: Vec<_> = session.filters().cloned().collect();
         self.router.unsubscribe(session.id(), &filters);
+        self.hand_over(orphans, Among::OthersThan(session.id()));
         if session.persistent() && self.store.keeps() {
             self.store.append(&mut vec![Change::SessionEnded { session: session.id() }]);
         }
     }
 
-    /// Ends parked sessions when their time is over; runs as long as the broker.
-    pub(crate) async fn expire_sessions(&self) {
+    fn hand_over(&self, orphans: Vec<Delivery>, among: Among) -> Vec<Delivery> {
+        if orphans.is_empty() {
+            return orphans;
+        }
+        let mut turn = Turn::default();
+        let left = self.router.hand_over(orphans, among, &mut turn);
+        self.router.end_turn(&mut turn);
+        left
+    }
+
+    /// Ends parked sessions when their time is over. Returns with the next delayed will that is due.
+    pub(crate) async fn next_due_will(&self) -> DueWill {
         loop {
-            let soonest = self.expiring.lock().first().map(|(at, _)| *at);
+            let soonest = self.due.lock().first().map(|(at, _)| *at);
             match soonest {
-                None => self.expiry_moved.notified().await,
+                None => self.due_moved.notified().await,
                 Some(at) if at > Instant::now() => {
-                    let moved = self.expiry_moved.notified();
+                    let moved = self.due_moved.notified();
                     // Either way the question is asked anew.
                     let _ = tokio::time::timeout_at(at.into(), moved).await;
                 }
-                Some(at) => self.expire(at),
+                Some(at) => {
+                    if let Some(will) = self.take_due(at) {
+                        return will;
+                    }
+                }
             }
         }
     }
 
-    fn expire(&self, until: Instant) {
-        let due = {
-            let mut expiring = self.expiring.lock();
-            match expiring.first() {
-                Some((at, _)) if *at <= until => expiring.pop_first(),
-                Some(_) | None => None,
-            }
+    /// Does what is due of one parked session: its end, or its will alone.
+    fn take_due(&self, until: Instant) -> Option<DueWill> {
+        let (at, client_id) = {
+            let mut due = self.due.lock();
+            due.first().filter(|(at, _)| *at <= until)?;
+            due.pop_first()?
         };
-        let Some((at, client_id)) = due else { return };
-        let is_due = |_: &ByteString, owner: &Owner| {
-            owner.parked.as_ref().is_some_and(|parked| parked.expires == Some(at))
+        let is_over = |_: &ByteString, owner: &Owner| {
+            owner.parked.as_ref().is_some_and(|parked| parked.expires.is_some_and(|expires| expires <= at))
         };
-        if let Some((_, owner)) = self.owners.remove_if(&client_id, is_due) {
-            owner.mailbox.close();
+        if let Some((_, Owner { mailbox, user, parked, .. })) = self.owners.remove_if(&client_id, is_over) {
+            let orphans = mailbox.close();
             self.persistent.fetch_sub(1, Ordering::Relaxed);
-            if let Some(parked) = owner.parked {
-                self.discard(&parked.session);
-            }
-            tracing::info!(client = %client_id.escape_debug(), "session expired (mqtt.session_expiry_s)");
+            tracing::info!(client = %client_id.escape_debug(), "session expired");
+            let Parked { session, will, .. } = parked?;
+            self.discard(&session, orphans);
+            return due_will(&session, user, will);
         }
+        let mut owner = self.owners.get_mut(&client_id)?;
+        let user = owner.user.clone();
+        let parked = owner.parked.as_mut()?;
+        // Somebody else's time may have come meanwhile: the session was claimed and parked again.
+        let will = parked.will.take_if(|(due, _)| *due <= at)?;
+        if let Some(due) = parked.due() {
+            self.due.lock().insert((due, client_id.clone()));
+        }
+        due_will(&parked.session, user, Some(will))
+    }
+
+    /// Takes every delayed will: the server stops, and with it all sessions end.
+    pub(crate) fn take_wills(&self) -> Vec<DueWill> {
+        let mut wills = Vec::new();
+        for mut owner in self.owners.iter_mut() {
+            let user = owner.user.clone();
+            if let Some(parked) = &mut owner.parked {
+                let will = parked.will.take();
+                wills.extend(due_will(&parked.session, user, will));
+            }
+        }
+        wills
     }
 
     /// Tells every connection something. Returns how many were told.
@@ -283,4 +366,13 @@ impl Registry {
     pub(crate) fn persistent_sessions(&self) -> usize {
         self.persistent.load(Ordering::Relaxed)
     }
+}
+
+fn due_will(
+    session: &Session,
+    user: Option<ByteString>,
+    will: Option<(Instant, Will)>,
+) -> Option<DueWill> {
+    let (_, will) = will?;
+    Some(DueWill { session: session.id(), client_id: session.client_id().clone(), user, will })
 }

@@ -8,14 +8,17 @@
 use crate::ingress::message::Message;
 use parking_lot::RwLock;
 use sealmq_protocol::{TopicFilter, TopicName};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// Topics that one page looks at.
 const EXAMINED_MAX: usize = 2_048;
 /// Messages in one page.
 const PAGE_MAX: usize = 256;
+/// Expired messages removed while the lock is held once.
+const EXPIRED_MAX: usize = 64;
 
 /// Counts settings of retained messages. A subscription is sent only what was set before it was
 /// made: what came later it gets as a live message, and an older value must not follow a newer.
@@ -44,6 +47,8 @@ pub(crate) struct Retained {
 #[derive(Default)]
 struct Inner {
     topics: BTreeMap<TopicName, (Order, Arc<Message>)>,
+    /// Those that expire, soonest first.
+    expiring: BTreeSet<(Instant, TopicName)>,
     /// Clients' messages alone; the broker's reports are few, and must not eat the bound.
     messages: usize,
     bytes: usize,
@@ -59,11 +64,26 @@ impl Inner {
     }
 
     fn remove(&mut self, topic: &TopicName) {
-        if let Some((_, old)) = self.topics.remove(topic)
-            && !is_report(&old)
-        {
+        let Some((_, old)) = self.topics.remove(topic) else { return };
+        if !is_report(&old) {
             self.messages -= 1;
             self.bytes -= old.size();
+        }
+        if let Some(expires) = old.expires() {
+            self.expiring.remove(&(expires, topic.clone()));
+        }
+    }
+
+    /// Removes up to `max` messages that have expired.
+    fn expire(&mut self, now: Instant, max: usize) {
+        for _ in 0..max {
+            match self.expiring.first() {
+                Some((expires, _)) if *expires <= now => {}
+                Some(_) | None => return,
+            }
+            if let Some((_, topic)) = self.expiring.pop_first() {
+                self.remove(&topic);
+            }
         }
     }
 }
@@ -83,6 +103,9 @@ impl Retained {
     /// there is no room the topic is left without one: an old value must not pass for the last.
     pub(crate) fn set(&self, message: &Arc<Message>) -> Result<(), Full> {
         let mut inner = self.inner.write();
+        if !inner.expiring.is_empty() {
+            inner.expire(Instant::now(), EXPIRED_MAX);
+        }
         inner.remove(message.topic());
         if message.payload().is_empty() {
             return Ok(());
@@ -94,6 +117,9 @@ impl Retained {
         inner.settings += 1;
         let order = Order(inner.settings);
         inner.count(message);
+        if let Some(expires) = message.expires() {
+            inner.expiring.insert((expires, message.topic().clone()));
+        }
         inner.topics.insert(message.topic().clone(), (order, message.clone()));
         Ok(())
     }
@@ -106,6 +132,17 @@ impl Retained {
     /// How many there are.
     pub(crate) fn len(&self) -> usize {
         self.inner.read().topics.len()
+    }
+
+    /// Removes what has expired, a piece at a time.
+    pub(crate) fn expire(&self, now: Instant) {
+        loop {
+            let mut inner = self.inner.write();
+            inner.expire(now, EXPIRED_MAX);
+            if inner.expiring.first().is_none_or(|(expires, _)| *expires > now) {
+                return;
+            }
+        }
     }
 
     /// The messages that match `filter`, were set no later than `until`, and stand behind `after`.
@@ -145,6 +182,7 @@ impl Retained {
 mod tests {
     use super::*;
     use bytes::Bytes;
+    use std::time::Duration;
 
     fn message(topic: &str, payload: &'static str) -> Arc<Message> {
         Arc::new(Message::of_broker(topic.parse().unwrap(), Bytes::from(payload)))
@@ -215,5 +253,28 @@ mod tests {
         retained.set(&message("a", "1")).unwrap();
         assert_eq!(retained.set(&message("b", "1")), Err(Full));
         assert_eq!(all(&retained, "#"), ["a"]);
+    }
+
+    #[test]
+    fn expired_messages_give_their_room_back() {
+        let (retained, now) = (Retained::new(2, 1000), Instant::now());
+        for topic in ["a", "b"] {
+            retained.set(&Arc::new(Message::expiring_for_tests(topic, "1", 10, now))).unwrap();
+        }
+        assert_eq!(retained.set(&message("c", "1")), Err(Full));
+        retained.expire(now + Duration::from_secs(9));
+        assert_eq!(retained.len(), 2);
+        retained.expire(now + Duration::from_secs(10));
+        assert_eq!(retained.len(), 0);
+        assert_eq!(retained.set(&message("c", "1")), Ok(()));
+    }
+
+    #[test]
+    fn replacing_a_message_forgets_when_the_old_one_would_have_expired() {
+        let (retained, now) = (Retained::new(2, 1000), Instant::now());
+        retained.set(&Arc::new(Message::expiring_for_tests("a", "old", 10, now))).unwrap();
+        retained.set(&message("a", "new")).unwrap();
+        retained.expire(now + Duration::from_secs(60));
+        assert_eq!(all(&retained, "a"), ["a"]);
     }
 }

@@ -11,6 +11,9 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// Between two looks for retained messages that have expired.
+const RETAINED_SWEEP: Duration = Duration::from_secs(5);
+
 /// Listens and serves until `stop` is ready; `reload` yields a configuration each time that rules are
 /// to be read again. `listening` is called once every listener is bound.
 pub(crate) async fn run(
@@ -27,8 +30,8 @@ pub(crate) async fn run(
     for listener in listeners {
         tasks.spawn(listener.accept_all(broker.clone()));
     }
-    let reaper = broker.clone();
-    tasks.spawn(async move { reaper.registry.expire_sessions().await });
+    tasks.spawn(publish_due_wills(broker.clone()));
+    tasks.spawn(expire_retained(broker.clone()));
     tasks
         .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
 
@@ -45,6 +48,23 @@ pub(crate) async fn run(
     }
     tasks.shutdown().await;
     Ok(())
+}
+
+/// Ends sessions whose time is over, and publishes wills that were delayed.
+async fn publish_due_wills(broker: Arc<Broker>) {
+    loop {
+        let due = broker.registry.next_due_will().await;
+        broker.publish_will(due);
+    }
+}
+
+/// Gives the room of retained messages that have expired back. They are not delivered anyhow.
+async fn expire_retained(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(RETAINED_SWEEP);
+    loop {
+        ticks.tick().await;
+        broker.router.retained().expire(Instant::now());
+    }
 }
 
 /// Takes what a reload may change; on an error everything stays as it was.

@@ -46,6 +46,7 @@ fn report(broker: &Broker) -> impl Iterator<Item = (String, String)> {
         ("publish/messages/received", metrics.publish_received.value()),
         ("publish/messages/sent", metrics.publish_sent.value()),
         ("publish/messages/dropped", metrics.publish_dropped.value()),
+        ("publish/messages/expired", metrics.publish_expired.value()),
         ("bytes/received", metrics.bytes_received.value()),
         ("bytes/sent", metrics.bytes_sent.value()),
         ("envelopes/opened", metrics.envelopes_opened.value()),

@@ -7,9 +7,10 @@ use std::path::PathBuf;
 /// Who may connect.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Auth {
-    /// Whether a client without user name may connect. Default: true.
+    /// Whether a client without user name may connect. False needs a password file or a sender.
+    /// Default: true.
     pub allow_anonymous: bool,
-    /// `user:hash` lines, argon2id, made by `sealmq passwd`. None: any user name and password pass
+    /// `user:hash` lines, argon2id and SCRAM, made by `sealmq passwd`. None: any user name and password pass
     /// where `allow_anonymous` is true, and none where it is false.
     pub password_file: Option<PathBuf>,
     /// Client ids must start with one of these; empty: any may be used.

@@ -27,6 +27,10 @@ fn listeners(listeners: &[Listener], report: &mut Report) {
             let allowed = format!("an address that listener[{earlier}] does not take already");
             report.wrong(&format!("listener[{at}].bind"), &listener.bind.to_string(), &allowed);
         }
+        if listener.origins.is_some() && !listener.websocket {
+            let found = "origins of a listener that no web page can reach";
+            report.wrong(&format!("listener[{at}].origins"), found, "with websocket = true only");
+        }
     }
 }
 
@@ -39,12 +43,13 @@ fn collide(one: &Listener, other: &Listener) -> bool {
     one.port() != 0 && one.port() == other.port() && overlap
 }
 
-/// Without anonymous clients somebody has to have a password; a certificate is asked for beside it, not
-/// instead of it.
+/// Without anonymous clients somebody has to have a password or a sender's key; a certificate is asked for
+/// beside it, not instead of it.
 fn nobody_may_connect(config: &Config, report: &mut Report) {
-    if !config.auth.allow_anonymous && config.auth.password_file.is_none() {
-        let found = "false without auth.password_file, so that nobody could connect";
-        report.wrong("auth.allow_anonymous", found, "true, or false with auth.password_file");
+    let somebody = config.auth.password_file.is_some() || !config.senders.is_empty();
+    if !config.auth.allow_anonymous && !somebody {
+        let found = "false without auth.password_file or a sender, so that nobody could connect";
+        report.wrong("auth.allow_anonymous", found, "true, or false with auth.password_file or a [[sender]]");
     }
 }
 

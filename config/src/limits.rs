@@ -7,10 +7,13 @@ use crate::reader::{Reader, defaults};
 pub struct Limits {
     /// Connections at once; one more gets return code 3. Default: 100,000.
     pub connections_max: usize,
-    /// Seconds from accept to a whole CONNECT (TLS handshake included); then closed. Default: 10.
+    /// Seconds from accept to a whole CONNECT (TLS and WebSocket handshake included); then closed.
+    /// Default: 10.
     pub connect_timeout_s: u64,
     /// Bytes of a client id; a longer one gets return code 2. Default: 1,024.
     pub client_id_bytes_max: usize,
+    /// Payload of one WebSocket frame; a larger one closes the connection with code 1009. Default: 16 MiB.
+    pub websocket_frame_bytes_max: usize,
     /// Persistent sessions kept while their clients are away or there; one more gets return code 3.
     /// Default: 1,000,000.
     pub sessions_max: usize,
@@ -28,9 +31,11 @@ pub struct Limits {
     pub inflight_messages_max: usize,
     /// The same in bytes of topic and payload. Default: 32 MiB.
     pub inflight_bytes_max: usize,
-    /// Messages of QoS 2 received from a client and not yet released; one more closes the connection.
-    /// Default: 65,535.
+    /// Messages of QoS 2 received from an MQTT 3.1.1 client and not yet released; one more closes the
+    /// connection. Default: 65,535.
     pub inbound_qos2_max: usize,
+    /// Topic aliases given to one MQTT 5 client at most. Default: 256.
+    pub outbound_topic_aliases_max: usize,
     /// Messages waiting for a connected client. Beyond it QoS 0 messages are dropped, oldest first,
     /// and publishers of QoS 1 and 2 are slowed down; beyond twice as many the client is
     /// disconnected. Default: 32,768.
@@ -63,6 +68,11 @@ impl Limits {
             connections_max: section.count("connections_max", 1..=10_000_000, 100_000),
             connect_timeout_s: section.seconds("connect_timeout_s", 1..=3_600, 10),
             client_id_bytes_max: section.count("client_id_bytes_max", 23..=65_535, 1_024),
+            websocket_frame_bytes_max: section.bytes(
+                "websocket_frame_bytes_max",
+                1_024..=(1 << 40),
+                16 << 20,
+            ),
             sessions_max: section.count("sessions_max", 1..=100_000_000, 1_000_000),
             topic_levels_max: section.count("topic_levels_max", 1..=1_024, 128),
             filters_per_packet_max: section.count("filters_per_packet_max", 1..=1_000_000, 10_000),
@@ -79,6 +89,7 @@ impl Limits {
             inflight_messages_max: section.count("inflight_messages_max", 1..=65_535, 4_096),
             inflight_bytes_max: section.bytes("inflight_bytes_max", 1_024..=(1 << 40), 32 << 20),
             inbound_qos2_max: section.count("inbound_qos2_max", 1..=65_535, 65_535),
+            outbound_topic_aliases_max: section.count("outbound_topic_aliases_max", 0..=65_535, 256),
             inbox_messages_max: section.count("inbox_messages_max", 1..=16_777_216, 32_768),
             inbox_bytes_max: section.bytes("inbox_bytes_max", 1_024..=(1 << 40), 32 << 20),
             slow_receiver_pause_ms: section.milliseconds("slow_receiver_pause_ms", 1..=60_000, 100),

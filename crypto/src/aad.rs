@@ -19,7 +19,7 @@ pub(crate) enum EncContext {
     Encrypt,
 }
 
-/// What the stamp signs; the topic is its external data.
+/// What the stamp signs; the topic is its external data. An answer to a challenge has none.
 pub(crate) fn sig_structure(protected: &[u8], topic: &str, content: &[u8]) -> Vec<u8> {
     let parts = [protected, topic.as_bytes(), content];
     let length: usize = parts.iter().map(|part| head_bytes(part.len()) + part.len()).sum();

@@ -27,6 +27,9 @@ const ARRAY: u8 = 4;
 const MAP: u8 = 5;
 const TAG: u8 = 6;
 
+/// The simple value `null`, head and all: a float has the same major type and may have the same argument.
+const NULL: u8 = 0xf6;
+
 // The length of the argument that follows a head (RFC 8949 §3).
 const ARGUMENT_1: u8 = 0x18;
 const ARGUMENT_2: u8 = 0x19;
@@ -99,6 +102,12 @@ impl<'a> Reader<'a> {
     /// Whether a byte string comes next.
     pub(crate) fn at_bytes(&self) -> bool {
         self.rest.first().is_some_and(|first| first >> 5 == BYTES)
+    }
+
+    /// Reads a null.
+    pub(crate) fn null(&mut self) -> Result<(), Malformed> {
+        self.rest = self.rest.strip_prefix(&[NULL]).ok_or(Malformed)?;
+        Ok(())
     }
 
     pub(crate) fn uint(&mut self) -> Result<u64, Malformed> {
@@ -312,7 +321,7 @@ impl Writer {
     }
 
     pub(crate) fn null(&mut self) -> &mut Self {
-        self.raw(&[0xf6])
+        self.raw(&[NULL])
     }
 
     /// Writes bytes that are encoded already.

@@ -16,7 +16,8 @@ const ENVELOPE_BYTES_MAX: usize = 268_435_455;
 /// How many bytes a stamp has.
 pub(crate) const STAMP_BYTES: usize = 64;
 
-const TAG_STAMPED: u64 = 18;
+/// What a stamp's `COSE_Sign1` is tagged with.
+pub(crate) const TAG_STAMPED: u64 = 18;
 const TAG_SYMMETRIC: u64 = 16;
 const TAG_ASYMMETRIC: u64 = 96;
 
@@ -100,7 +101,7 @@ impl<'a> Envelope<'a> {
 }
 
 impl<'a> StampHeader<'a> {
-    fn read(protected: &'a [u8]) -> Result<Self, Malformed> {
+    pub(crate) fn read(protected: &'a [u8]) -> Result<Self, Malformed> {
         let (mut algorithm, mut sender) = (None, None);
         let (mut issued_at, mut sequence) = (None, None);
         let mut reader = Reader::new(protected);
@@ -156,6 +157,13 @@ pub(crate) fn print_stamped(protected: &[u8], content: &[u8], stamp: &[u8; STAMP
     let length: usize = parts.iter().map(|part| head_bytes(part.len()) + part.len()).sum();
     let mut writer = Writer::with_capacity(3 + length);
     writer.tag(TAG_STAMPED).array(4).bytes(protected).map(0).bytes(content).bytes(stamp);
+    writer.finish()
+}
+
+/// Prints a protected header and the stamp over it and a content that is not sent along (RFC 9052 §2).
+pub(crate) fn print_detached(protected: &[u8], stamp: &[u8; STAMP_BYTES]) -> Vec<u8> {
+    let mut writer = Writer::with_capacity(8 + protected.len() + STAMP_BYTES);
+    writer.tag(TAG_STAMPED).array(4).bytes(protected).map(0).null().bytes(stamp);
     writer.finish()
 }
 

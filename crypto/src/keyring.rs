@@ -97,6 +97,11 @@ impl Keyring {
         self.senders.get(id)
     }
 
+    /// Whether nobody is enrolled.
+    pub fn has_no_senders(&self) -> bool {
+        self.senders.is_empty()
+    }
+
     /// The topic key of this id, valid at present or not.
     pub fn topic_key(&self, id: &[u8]) -> Option<&TopicKeyEntry> {
         self.topic_keys.get(id)

@@ -12,6 +12,7 @@
 
 mod aad;
 mod cbor;
+pub mod challenge;
 mod cipher;
 pub mod envelope;
 pub mod error;

@@ -1,19 +1,42 @@
 //! Who may connect.
 //!
-//! Owns what was read from `[auth]` and its password file. In comes what a CONNECT says of its user, out
-//! comes yes or a [`Denied`]. Always holds: a password is compared on a thread made for slow work, at most
-//! one on each core at a time, and takes as long for a user that is not known as for one that is. Who may
-//! do what where is asked of [`acl::Permissions`].
+//! Owns what was read from `[auth]` and its password file. In comes what a client says of itself, out comes
+//! an [`Identity`] or a [`Denied`]. Three ways lead there:
+//!
+//! | how | by | asked of |
+//! |---|---|---|
+//! | user name and password, or no name | [`Auth::check`] | the password file, argon2id |
+//! | `SCRAM-SHA-256` | [`Auth::begin`], [`Exchange::answer`] | the password file, SCRAM verifier |
+//! | `sealmq-ed25519` | [`Auth::begin`], [`Exchange::answer`] | the enrolled senders |
+//!
+//! Always holds: a password is compared on a thread made for slow work, at most one on each core at a time;
+//! and an unknown user is treated like one that is known, whichever way he takes. Who may do what where is
+//! asked of [`acl::Permissions`].
 
 pub(crate) mod acl;
+mod exchange;
+mod identity;
 pub(crate) mod password;
+mod scram;
+#[cfg(test)]
+mod tests;
+pub(crate) mod verifier;
+
+pub(crate) use exchange::{Exchange, Senders, Step, Who};
+pub(crate) use identity::Identity;
 
 use crate::error::StartError;
 use bytes::Bytes;
+use identity::Fingerprint;
 use password::Passwords;
-use sealmq_protocol::ConnectReturnCode;
+use sealmq_protocol::ReasonCode;
 use std::fmt;
 use std::sync::Arc;
+
+/// The method that proves a password without showing it (RFC 7677).
+const SCRAM_SHA_256: &str = "SCRAM-SHA-256";
+/// The method that proves the possession of an enrolled sender's key.
+const SEALMQ_ED25519: &str = "sealmq-ed25519";
 
 /// Who may connect; cheap to clone.
 #[derive(Debug, Clone)]
@@ -39,16 +62,44 @@ impl Auth {
         self.passwords.as_deref().map(Passwords::count)
     }
 
-    /// Whether a client with this user name and password may connect. The password's bytes are wiped
-    /// where nothing else holds them.
-    pub(crate) async fn check(&self, user: Option<&str>, password: Option<Bytes>) -> Result<(), Denied> {
+    /// How many of them have a verifier for `SCRAM-SHA-256`.
+    pub(crate) fn scram_users(&self) -> usize {
+        self.passwords.as_deref().map_or(0, Passwords::scram_count)
+    }
+
+    /// Who a client with this user name and password is. The password's bytes are wiped where nothing else
+    /// holds them.
+    pub(crate) async fn check(
+        &self,
+        user: Option<&str>,
+        password: Option<Bytes>,
+    ) -> Result<Identity, Denied> {
         // Without a file there is nothing to compare a name with: it counts as no name.
         if let (Some(user), Some(passwords)) = (user, &self.passwords) {
-            let right = passwords.verify(user, password).await;
-            return if right { Ok(()) } else { Err(Denied::BadUserNameOrPassword) };
+            let line = passwords.verify(user, password).await.ok_or(Denied::BadUserNameOrPassword)?;
+            return Ok(Identity::User(user.into(), line));
         }
         password.into_iter().for_each(password::wipe);
-        if self.allow_anonymous { Ok(()) } else { Err(Denied::NotAuthorized) }
+        if self.allow_anonymous {
+            Ok(Identity::Claimed(user.map(Into::into)))
+        } else {
+            Err(Denied::NotAuthorized)
+        }
+    }
+
+    /// Whether a connected client may stay after a reload: what it was let in by is there unchanged, be it
+    /// that nothing was asked for, a line of the password file, or an enrolled key that is valid now.
+    pub(crate) fn still_admits(&self, identity: &Identity, senders: Senders<'_>) -> bool {
+        match identity {
+            // A name that is asked for a password now was not when the client gave it.
+            Identity::Claimed(user) => self.allow_anonymous && (user.is_none() || self.passwords.is_none()),
+            Identity::User(user, line) => {
+                self.passwords.as_deref().and_then(|passwords| passwords.fingerprint(user)) == Some(*line)
+            }
+            Identity::Sender(id, key) => senders.keyring.sender(id.as_bytes()).is_some_and(|sender| {
+                sender.validity.contains(senders.now) && Fingerprint::of_key(&sender.key) == *key
+            }),
+        }
     }
 }
 
@@ -59,14 +110,43 @@ pub(crate) enum Denied {
     BadUserNameOrPassword,
     /// Clients without a user name that we know may not connect at all.
     NotAuthorized,
+    /// There is no such authentication method, or the configuration has nobody who could use it.
+    BadMethod,
+    /// The exchange failed; why, only the log is told.
+    NotProven(Reason),
+}
+
+/// How an exchange failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reason {
+    /// A message is not what has to come at this point.
+    Malformed,
+    /// The client wants its channel bound in, or contradicts itself about that.
+    ChannelBinding,
+    /// The user has no SCRAM verifier; the sender is not enrolled at this time.
+    UnknownUser,
+    /// It is proven, or was to be proven, that the client is somebody else than it said.
+    OtherUser,
+    /// The message is of another exchange.
+    OtherNonce,
+    /// The password or the key is another, or the message was altered.
+    WrongProof,
+}
+
+impl From<Reason> for Denied {
+    fn from(reason: Reason) -> Self {
+        Self::NotProven(reason)
+    }
 }
 
 impl Denied {
-    /// What the client is told ([MQTT-3.2.2-5], §3.2.2.3).
-    pub(crate) fn code(self) -> ConnectReturnCode {
+    /// What the client is told, in CONNACK and DISCONNECT alike (§3.2.2.2, §3.14.2.1). A failed exchange
+    /// gives one answer, whatever the reason.
+    pub(crate) fn reason(self) -> ReasonCode {
         match self {
-            Self::BadUserNameOrPassword => ConnectReturnCode::BadUserNameOrPassword,
-            Self::NotAuthorized => ConnectReturnCode::NotAuthorized,
+            Self::BadUserNameOrPassword => ReasonCode::BadUserNameOrPassword,
+            Self::NotAuthorized | Self::NotProven(_) => ReasonCode::NotAuthorized,
+            Self::BadMethod => ReasonCode::BadAuthenticationMethod,
         }
     }
 
@@ -75,6 +155,8 @@ impl Denied {
         match self {
             Self::BadUserNameOrPassword => "bad-user-name-or-password",
             Self::NotAuthorized => "anonymous-not-allowed",
+            Self::BadMethod => "bad-authentication-method",
+            Self::NotProven(_) => "not-proven",
         }
     }
 }
@@ -84,58 +166,17 @@ impl fmt::Display for Denied {
         f.write_str(match self {
             Self::BadUserNameOrPassword => "the user name or the password is wrong",
             Self::NotAuthorized => "a user name and a password are needed",
+            Self::BadMethod => "nobody is set up for this authentication method",
+            Self::NotProven(Reason::Malformed) => "authentication failed: a message is malformed",
+            Self::NotProven(Reason::ChannelBinding) => {
+                "authentication failed: channel binding is not offered"
+            }
+            Self::NotProven(Reason::UnknownUser) => "authentication failed: the user is not known",
+            Self::NotProven(Reason::OtherUser) => "authentication failed: the user name is another",
+            Self::NotProven(Reason::OtherNonce) => {
+                "authentication failed: the answer is to another challenge"
+            }
+            Self::NotProven(Reason::WrongProof) => "authentication failed: the proof does not hold",
         })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use std::path::PathBuf;
-
-    fn config(allow_anonymous: bool, password_file: Option<PathBuf>) -> sealmq_config::auth::Auth {
-        sealmq_config::auth::Auth { allow_anonymous, password_file, client_id_prefixes: Vec::new() }
-    }
-
-    #[tokio::test]
-    async fn who_may_connect_depends_on_name_file_and_anonymous() {
-        let folder = tempfile::tempdir().unwrap();
-        let file = folder.path().join("passwd");
-        std::fs::write(&file, format!("ann:{}\n", password::cheap_hash(b"secret"))).unwrap();
-        let (bad, not) = (Err(Denied::BadUserNameOrPassword), Err(Denied::NotAuthorized));
-        for (anonymous, with_file, user, word, expected) in [
-            (true, false, None, None, Ok(())),
-            (false, false, None, None, not),
-            (true, false, Some("ann"), Some("any"), Ok(())),
-            (false, false, Some("ann"), Some("secret"), not),
-            (true, true, None, None, Ok(())),
-            (false, true, None, None, not),
-            (false, true, Some("ann"), Some("secret"), Ok(())),
-            (true, true, Some("ann"), Some("Secret"), bad),
-            (true, true, Some("ann"), Some(""), bad),
-            (true, true, Some("ann"), None, bad),
-            (true, true, Some("bob"), Some("secret"), bad),
-            (true, true, Some(""), Some("secret"), bad),
-        ] {
-            let auth = Auth::load(&config(anonymous, with_file.then(|| file.clone()))).unwrap();
-            let answer =
-                auth.check(user, word.map(|word: &str| Bytes::copy_from_slice(word.as_bytes()))).await;
-            assert_eq!(answer, expected, "{anonymous} {with_file} {user:?} {word:?}");
-        }
-    }
-
-    #[test]
-    fn each_denial_has_its_return_code() {
-        assert_eq!(Denied::BadUserNameOrPassword.code() as u8, 4);
-        assert_eq!(Denied::NotAuthorized.code() as u8, 5);
-    }
-
-    #[test]
-    fn a_missing_password_file_is_named() {
-        let error = Auth::load(&config(true, Some("nowhere/passwd".into()))).unwrap_err().to_string();
-        assert_eq!(
-            error,
-            "auth.password_file: nowhere/passwd: cannot read it: there is no such file or folder"
-        );
     }
 }

@@ -14,6 +14,7 @@ use clap::Args;
 use sealmq_config::Config;
 use sealmq_config::encryption::{OnRefusal, Payload, Policy};
 use sealmq_config::limits::Limits;
+use sealmq_config::listener::Listener;
 use sealmq_config::mqtt::Mqtt;
 use sealmq_config::units::ByteSize;
 use sealmq_protocol::TopicFilter;
@@ -45,16 +46,16 @@ pub(super) fn run(arguments: &CheckArguments, before: ServeOptions) -> Result<()
 
 /// What the files say beyond the configuration.
 struct Findings {
-    /// How many users have a password; `None` without a password file.
-    users: Option<usize>,
+    /// Who may connect, unless that could not be read.
+    auth: Option<Auth>,
     notes: Vec<String>,
 }
 
 fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<StartError>> {
     let mut errors = Vec::new();
     let mut notes = Vec::new();
-    let users = match Auth::load(&config.auth) {
-        Ok(auth) => auth.users(),
+    let auth = match Auth::load(&config.auth) {
+        Ok(auth) => Some(auth),
         Err(error) => {
             errors.push(error);
             None
@@ -71,7 +72,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
             Ok(false) => {
                 let folder = config.data_dir.display();
                 notes.push(format!("{folder}: certificates and keys will be made at the first start"));
-                return end(errors, Findings { users, notes });
+                return end(errors, Findings { auth, notes });
             }
             Err(error) => errors.push(error),
         }
@@ -84,7 +85,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
         notes.extend(tls::warnings(tls));
     }
     notes.extend(config.policies.iter().enumerate().flat_map(|(at, policy)| doubts(config, at, policy)));
-    end(errors, Findings { users, notes })
+    end(errors, Findings { auth, notes })
 }
 
 fn end(errors: Vec<StartError>, findings: Findings) -> Result<Findings, Vec<StartError>> {
@@ -128,7 +129,7 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.section("data folder", &[[config.data_dir.display().to_string()]]);
     layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
     layout.section("listeners", &listeners(config));
-    layout.section("clients", &clients(config, found.users));
+    layout.section("clients", &clients(config, found.auth.as_ref()));
     layout.section("senders", &senders(config));
     layout.section("topic keys", &topic_keys(config));
     layout.section("policies", &policies(config));
@@ -142,26 +143,42 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.finish()
 }
 
-fn listeners(config: &Config) -> Vec<[String; 4]> {
-    let row = |listener: &sealmq_config::listener::Listener| {
-        let kind = kind(listener.tls.is_some()).to_owned();
+fn listeners(config: &Config) -> Vec<[String; 3]> {
+    let row = |listener: &Listener| {
+        let kind = kind(listener).to_owned();
         let cert = listener.tls.as_ref().map(|tls| tls.cert.display().to_string());
         let clients = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
         let clients = clients.map(|ca| format!("clients need a certificate of {}", ca.display()));
-        [listener.bind.to_string(), kind, cert.unwrap_or_default(), clients.unwrap_or_default()]
+        let words = [listener.websocket.then(|| pages(listener)), cert, clients];
+        let rest = words.into_iter().flatten().collect::<Vec<_>>().join("   ");
+        [listener.bind.to_string(), kind, rest]
     };
     config.listeners.iter().map(row).collect()
 }
 
-fn clients(config: &Config, users: Option<usize>) -> Vec<[String; 1]> {
+/// The web pages that a WebSocket listener lets in.
+fn pages(listener: &Listener) -> String {
+    match &listener.origins {
+        Some(origins) if origins.iter().any(|origin| origin == "*") => "any web page".to_owned(),
+        None if listener.bind.ip().is_loopback() => "any web page".to_owned(),
+        Some(origins) if !origins.is_empty() => format!("web pages of {}", origins.join(", ")),
+        Some(_) | None => "no web pages (origins)".to_owned(),
+    }
+}
+
+fn clients(config: &Config, auth: Option<&Auth>) -> Vec<[String; 1]> {
+    let users = auth.and_then(Auth::users);
     let mut rows = Vec::new();
     rows.push(match (config.auth.allow_anonymous, users) {
         (true, Some(_)) => "may connect without a user name".to_owned(),
         (true, None) => "may connect with any user name or none".to_owned(),
-        (false, _) => "need a user name and a password".to_owned(),
+        (false, Some(_)) if config.senders.is_empty() => "need a user name and a password".to_owned(),
+        (false, Some(_)) => "need a user name and a password, or a sender's key".to_owned(),
+        (false, None) => "need a sender's key".to_owned(),
     });
     if let (Some(users), Some(file)) = (users, &config.auth.password_file) {
-        rows.push(format!("{} in {}", counted(users, "user"), file.display()));
+        let scram = auth.map_or(0, Auth::scram_users);
+        rows.push(format!("{} in {}, {scram} for SCRAM-SHA-256", counted(users, "user"), file.display()));
     }
     if !config.auth.client_id_prefixes.is_empty() {
         rows.push(format!("client ids begin with {}", config.auth.client_id_prefixes.join(" or ")));
@@ -253,6 +270,7 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         Limits {
             connections_max,
             connect_timeout_s,
+            websocket_frame_bytes_max,
             client_id_bytes_max,
             sessions_max,
             topic_levels_max,
@@ -262,6 +280,7 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             inflight_messages_max,
             inflight_bytes_max,
             inbound_qos2_max,
+            outbound_topic_aliases_max,
             inbox_messages_max,
             inbox_bytes_max,
             slow_receiver_pause_ms,
@@ -275,7 +294,26 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         },
         &config.limits
     );
-    push_changed!(rows, "mqtt", Mqtt { allow_mqtt31, session_expiry_s, packet_bytes_max }, &config.mqtt);
+    push_changed!(
+        rows,
+        "mqtt",
+        Mqtt {
+            allow_mqtt31,
+            session_expiry_max_s,
+            packet_bytes_max,
+            server_keep_alive_max_s,
+            receive_maximum,
+            topic_alias_maximum,
+            qos_max,
+            retain_available,
+            wildcard_subscriptions,
+            subscription_identifiers,
+            shared_subscriptions,
+            response_information,
+            server_reference,
+        },
+        &config.mqtt
+    );
     rows
 }
 
@@ -289,7 +327,7 @@ fn shown(name: &str, debug: &str) -> String {
     let value = debug.strip_prefix("Some(").and_then(|rest| rest.strip_suffix(')')).unwrap_or(debug);
     match (value, value.parse()) {
         (_, Ok(bytes)) if name.contains("_bytes") => ByteSize(bytes).to_string(),
-        ("None", _) => "never".to_owned(),
+        ("None", _) => "none".to_owned(),
         ("DropNewest", _) => "drop-newest".to_owned(),
         ("DropOldest", _) => "drop-oldest".to_owned(),
         (value, _) => value.to_owned(),
@@ -307,6 +345,10 @@ mod tests {
 data_dir = "data"
 [[listener]]
 bind = "0.0.0.0:1883"
+[[listener]]
+bind = "0.0.0.0:8083"
+websocket = true
+origins = ["https://a.example"]
 [auth]
 password_file = "passwd"
 [[sender]]
@@ -345,7 +387,8 @@ queue_bytes_max = "32 MiB"
         for line in [
             "f.toml: everything is in order",
             "listeners     0.0.0.0:1883   plaintext",
-            "              0 users in passwd",
+            "              0.0.0.0:8083   plaintext, WebSocket (ws)   web pages of https://a.example",
+            "              0 users in passwd, 0 for SCRAM-SHA-256",
             "senders       dev-7   plant/7/#   dev.jwk",
             "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",
             "policies      plant/#      sealed   else dropped",
@@ -388,8 +431,8 @@ queue_bytes_max = "32 MiB"
 
     #[test]
     fn values_are_shown_as_the_file_has_them() {
-        assert_eq!(shown("session_expiry_s", "Some(60)"), "60");
-        assert_eq!(shown("session_expiry_s", "None"), "never");
+        assert_eq!(shown("session_expiry_max_s", "Some(60)"), "60");
+        assert_eq!(shown("session_expiry_max_s", "None"), "none");
         assert_eq!(shown("queue_full", &format!("{:?}", QueueFull::DropOldest)), "drop-oldest");
         assert_eq!(shown("packet_bytes_max", "1048576"), "1 MiB");
     }

@@ -4,6 +4,7 @@
 //! arguments made no sense. Always holds: an error is a line on stderr that begins with `sealmq: `, and holds
 //! no secret. Serving is not done here but by whoever calls [`run`].
 
+mod auth_answer;
 mod check;
 mod counter;
 pub(crate) mod greeting;
@@ -60,6 +61,8 @@ enum Command {
     Open(open::OpenArguments),
     /// Set or delete a user's password in a password file
     Passwd(passwd::PasswdArguments),
+    /// Answer a challenge with a sender's key: from stdin to stdout
+    AuthAnswer(auth_answer::AuthAnswerArguments),
 }
 
 /// Why a command failed; prints as one line, or one for every problem of a configuration.
@@ -106,6 +109,7 @@ pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode 
         Some(Command::Seal(arguments)) => seal::run(&arguments),
         Some(Command::Open(arguments)) => open::run(&arguments),
         Some(Command::Passwd(arguments)) => passwd::run(&arguments),
+        Some(Command::AuthAnswer(arguments)) => auth_answer::run(&arguments),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,

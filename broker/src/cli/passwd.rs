@@ -5,6 +5,7 @@
 
 use super::{CommandError, say};
 use crate::auth::password;
+use crate::auth::verifier::{ITERATIONS, ITERATIONS_DEFAULT};
 use crate::error::StartError;
 use crate::files;
 use clap::Args;
@@ -24,8 +25,16 @@ The broker reads the file named by auth.password_file at its start and on SIGHUP
 Examples:
   sealmq passwd passwd ann                 asks for the password, twice
   sealmq passwd passwd ann < secret.txt    reads it from a file
+  sealmq passwd --no-scram passwd ann      keeps the slow hash and nothing else
   sealmq passwd --delete passwd ann")]
 pub(super) struct PasswdArguments {
+    /// Keep no SCRAM-SHA-256 verifier; whoever gets hold of one guesses faster than by the hash
+    #[arg(long, conflicts_with = "delete")]
+    no_scram: bool,
+    /// How often SCRAM-SHA-256 hashes the password; the client pays for it at every connect
+    #[arg(long, value_name = "N", default_value_t = ITERATIONS_DEFAULT, conflicts_with_all = ["delete", "no_scram"])]
+    #[arg(value_parser = clap::value_parser!(u32).range(i64::from(*ITERATIONS.start())..=i64::from(*ITERATIONS.end())))]
+    scram_iterations: u32,
     /// Delete the user instead
     #[arg(long)]
     delete: bool,
@@ -36,15 +45,19 @@ pub(super) struct PasswdArguments {
 }
 
 pub(super) fn run(arguments: &PasswdArguments) -> Result<(), CommandError> {
-    let PasswdArguments { delete, file, user } = arguments;
+    let PasswdArguments { no_scram, scram_iterations, delete, file, user } = arguments;
     check_name(user)?;
+    let iterations = (!no_scram).then_some(*scram_iterations);
     if *delete {
         set(file, user, None)?;
         return say(format!("{}: user {user} is deleted\n", file.display()).as_bytes());
     }
+    if iterations.is_some() {
+        check_scram_name(user)?;
+    }
     let password = read_password(user)?;
-    let hash = password::hash(&password).map_err(|error| CommandError::Plain(error.to_string()))?;
-    set(file, user, Some(&hash))?;
+    let credentials = password::credentials(&password, iterations).map_err(CommandError::Plain)?;
+    set(file, user, Some(&credentials))?;
     say(format!("{}: the password of user {user} is set\n", file.display()).as_bytes())
 }
 
@@ -64,17 +77,26 @@ fn check_name(user: &str) -> Result<(), CommandError> {
     Err(CommandError::Plain(format!("{user:?} cannot be a user name: {why}")))
 }
 
+/// Whether clients send this name as it is: they bring it into the form of `SASLprep` (RFC 5802 §5.1).
+fn check_scram_name(user: &str) -> Result<(), CommandError> {
+    if stringprep::saslprep(user).is_ok_and(|prepared| prepared == user) {
+        return Ok(());
+    }
+    let why = "SASLprep (RFC 4013) changes it, so it does not do for SCRAM-SHA-256 (--no-scram)";
+    Err(CommandError::Plain(format!("{user:?} cannot be a user name: {why}")))
+}
+
 /// Puts the user's line into the file in place of an older one, or takes it out.
-fn set(file: &Path, user: &str, hash: Option<&str>) -> Result<(), StartError> {
+fn set(file: &Path, user: &str, credentials: Option<&str>) -> Result<(), StartError> {
     let text = match fs::read_to_string(file) {
         Ok(text) => text,
-        Err(why) if why.kind() == io::ErrorKind::NotFound && hash.is_some() => String::new(),
+        Err(why) if why.kind() == io::ErrorKind::NotFound && credentials.is_some() => String::new(),
         Err(why) => return Err(StartError::io(file, "read it", why)),
     };
     let is_users =
         |line: &str| password::is_entry(line) && line.split_once(':').is_some_and(|(name, _)| name == user);
     let mut lines: Vec<String> = Vec::new();
-    let mut new = hash.map(|hash| format!("{user}:{hash}"));
+    let mut new = credentials.map(|credentials| format!("{user}:{credentials}"));
     let mut found = false;
     for line in text.lines() {
         if is_users(line) {
@@ -84,7 +106,7 @@ fn set(file: &Path, user: &str, hash: Option<&str>) -> Result<(), StartError> {
             lines.push(line.to_owned());
         }
     }
-    if hash.is_none() && !found {
+    if credentials.is_none() && !found {
         return Err(StartError::file(file, format!("there is no user {user}")));
     }
     lines.extend(new);
@@ -168,14 +190,15 @@ mod tests {
     async fn what_is_set_lets_the_user_in() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("passwd");
-        set(&file, "ann", Some(&password::hash(b"secret").unwrap())).unwrap();
+        set(&file, "ann", Some(&password::credentials(b"secret", None).unwrap())).unwrap();
         let config = sealmq_config::auth::Auth {
             allow_anonymous: false,
             password_file: Some(file),
             client_id_prefixes: Vec::new(),
         };
         let auth = Auth::load(&config).unwrap();
-        assert_eq!(auth.check(Some("ann"), Some(Bytes::from_static(b"secret"))).await, Ok(()));
+        let known = auth.check(Some("ann"), Some(Bytes::from_static(b"secret"))).await.unwrap();
+        assert_eq!(known.user().unwrap(), "ann");
     }
 
     #[test]
@@ -185,6 +208,13 @@ mod tests {
         }
         for name in ["a", "ann b", "ä", "a#"] {
             assert!(check_name(name).is_ok(), "{name:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_clients_would_send_otherwise_get_no_verifier() {
+        for (name, fits) in [("ann b", true), ("ä", true), ("a\u{308}", false), ("\u{2168}", false)] {
+            assert_eq!(check_scram_name(name).is_ok(), fits, "{name:?}");
         }
     }
 

@@ -1,11 +1,13 @@
 //! What the session asks for, carried out: the one place that matches on [`Action`].
 
-use super::{Connection, Now};
-use crate::ingress::{Admitted, Refusal};
-use crate::session::{Action, Ending, Outcome, Receipt};
+use super::Connection;
+use crate::delivery::Subscription;
+use crate::ingress::{Admitted, Refusal, Submission};
+use crate::now::Now;
+use crate::session::{Action, Ending, Outcome};
 use crate::store::{Change, Position};
-use sealmq_protocol::packet::{Publish, Subscribe};
-use sealmq_protocol::{Packet, Qos, TopicFilter, codec};
+use sealmq_protocol::packet::{Ack, PacketId, Subscribe};
+use sealmq_protocol::{Packet, SubscriptionFilter, codec};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -20,29 +22,28 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     pub(super) fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
         match action {
-            Action::Send(packet) => self.send(&packet),
+            Action::Send(packet) => self.send(&packet)?,
             Action::Acknowledge(packet, position) => {
                 if self.held.is_empty() && position == Position::START {
-                    self.send(&packet);
+                    self.send_acknowledgement(&packet);
                 } else {
                     self.held.push_back((packet, position));
                 }
             }
-            Action::Deliver(message, header) => {
+            Action::Deliver(dispatch) => {
                 self.turn.sent += 1;
-                let (topic, payload) = (message.topic().as_str(), message.payload());
-                let written = codec::encode_publish(&header, topic, payload, &mut self.io.out);
+                let written = codec::encode_publish(&dispatch.as_packet(), self.version, &mut self.io.out);
                 debug_assert!(written, "no message is longer than the packet that it came in");
             }
-            Action::Route(publish) => {
+            Action::Route(submission, receipt) => {
                 self.turn.received += 1;
-                let receipt = Receipt::of(&publish);
-                let outcome = self.route(publish, now);
+                let outcome = self.route(submission, receipt.exactly_once(), now);
                 self.session.handle_outcome(receipt, &outcome);
             }
             Action::Report(refusal) => self.report(refusal),
             Action::Permit(subscribe) => self.permit(subscribe),
-            Action::Subscribe(filters) => self.subscribe(filters),
+            Action::Subscribe(subscriptions) => self.subscribe(subscriptions),
+            Action::Authenticate(auth) => self.authenticate(*auth)?,
             Action::Unsubscribe(filters) => self.unsubscribe(filters),
             Action::ReadRetained { filter, until, after } => {
                 let page = self.broker.router.retained().page(&filter, until, after.as_ref());
@@ -53,21 +54,49 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    fn send(&mut self, packet: &Packet) {
-        let written = codec::encode(packet, &mut self.io.out);
+    /// A packet that answers. Within the client's maximum ([MQTT-3.1.2-24]): most are short, but an
+    /// acknowledgement of many filters can be long, and cannot be left out.
+    fn send(&mut self, packet: &Packet) -> Result<(), Ending> {
+        let before = self.io.out.len();
+        let written = codec::encode(packet, self.version, &mut self.io.out);
         debug_assert!(written, "a server's own packets are short");
+        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
+            self.io.out.truncate(before);
+            return Err(Ending::AnswerTooLarge);
+        }
+        Ok(())
+    }
+
+    /// PUBACK or PUBREC; what it says for people is left out where the client has no room for it.
+    pub(super) fn send_acknowledgement(&mut self, packet: &Packet) {
+        let before = self.io.out.len();
+        let written = codec::encode(packet, self.version, &mut self.io.out);
+        debug_assert!(written, "an acknowledgement is short");
+        if let (Packet::PubAck(ack) | Packet::PubRec(ack), Some(max)) = (packet, self.packet_bytes_max)
+            && self.io.out.len() - before > max
+        {
+            self.io.out.truncate(before);
+            let bare = Ack::of(ack.packet_id, ack.reason);
+            let bare = if matches!(packet, Packet::PubAck(_)) { Packet::PubAck(bare) } else { Packet::PubRec(bare) };
+            codec::encode(&bare, self.version, &mut self.io.out);
+        }
+        self.session.handle_acknowledged(packet);
     }
 
     /// Through ingress (step 4) and router (step 5).
-    pub(super) fn route(&mut self, publish: Publish, now: Now) -> Outcome {
-        let (qos, packet_id) = (publish.qos, publish.packet_id);
-        let admitted = self.rules.ingress.admit(publish, &self.permissions, &self.broker.replay, now.unix_s);
+    pub(super) fn route(
+        &mut self,
+        submission: Submission,
+        exactly_once: Option<PacketId>,
+        now: Now,
+    ) -> Outcome {
+        let admitted = self.rules.ingress.admit(submission, &self.permissions, &self.broker.replay, now);
         if !matches!(&admitted, Ok(Admitted { fingerprint: None, .. }) | Err((_, None))) {
             self.turn.count_envelope();
         }
         match admitted {
             Ok(admitted) => {
-                if let (Qos::ExactlyOnce, Some(packet_id)) = (qos, packet_id)
+                if let Some(packet_id) = exactly_once
                     && self.session.persistent()
                     && self.broker.store.keeps()
                 {
@@ -76,8 +105,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if admitted.fingerprint.is_some() {
                     self.broker.metrics.envelopes_opened.add(1);
                 }
-                let position = self.broker.router.route(admitted.message, &mut self.turn);
-                Outcome::Routed(position, admitted.fingerprint)
+                let routed = self.broker.router.route(admitted.message, &mut self.turn);
+                Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
             }
             Err((refusal, fingerprint)) => Outcome::Refused(refusal, fingerprint),
         }
@@ -89,25 +118,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             .iter()
             .map(|(filter, _)| {
                 filter.as_ref().is_ok_and(|filter| {
-                    self.rules.ingress.may_subscribe(filter, &self.permissions, self.peer.secure)
+                    self.rules.ingress.may_subscribe(filter.filter(), &self.permissions, self.peer.secure)
                 })
             })
             .collect();
         self.session.handle_permitted(subscribe, &permitted);
     }
 
-    fn subscribe(&mut self, filters: Vec<(TopicFilter, Qos)>) {
+    fn subscribe(&mut self, subscriptions: Vec<Subscription>) {
         let session = self.session.id();
         if self.session.persistent() && self.broker.store.keeps() {
-            let changes = filters.iter().cloned();
-            let changes = changes.map(|(filter, qos)| Change::Subscribed { session, filter, qos });
+            let changes = subscriptions.iter().cloned();
+            let changes = changes.map(|subscription| Change::Subscribed { session, subscription });
             self.broker.store.append(&mut changes.collect());
         }
-        let until = self.broker.router.subscribe(&self.mailbox, &filters);
-        self.session.handle_subscribed(filters, until);
+        let until = self.broker.router.subscribe(&self.mailbox, &subscriptions);
+        self.session.handle_subscribed(subscriptions, until);
     }
 
-    fn unsubscribe(&mut self, filters: Vec<TopicFilter>) {
+    fn unsubscribe(&mut self, filters: Vec<SubscriptionFilter>) {
         let session = self.session.id();
         self.broker.router.unsubscribe(session, &filters);
         if self.session.persistent() && self.broker.store.keeps() {

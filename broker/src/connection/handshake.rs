@@ -3,19 +3,20 @@
 //! refused gets its return code and a line in the log that names the rule.
 
 use super::Connection;
+use super::authenticate::{self, Authenticated, NotAuthenticated};
 use super::timer::Timer;
 use crate::broker::Broker;
 use crate::connection::io::Io;
 use crate::log_limit::LogLimit;
 use crate::mailbox::Command;
-use crate::registry::{ClaimError, Claimed};
+use crate::now::Now;
+use crate::registry::{Claim, ClaimError, Claimed};
 use crate::router::Turn;
-use crate::session::Ending;
-use crate::session::connect::{self, Refused};
-use bytes::Bytes;
-use bytestring::ByteString;
-use sealmq_protocol::packet::{ConnAck, Connect, Version};
-use sealmq_protocol::{ConnectReturnCode, Packet, ProtocolError, codec};
+use crate::session::connect::{self, Refused, Terms};
+use crate::session::{Ending, WillAtEnd};
+use bytes::{Bytes, BytesMut};
+use sealmq_protocol::packet::{ConnAck, ConnAckProperties, Connect, Diagnostics, Disconnect, Version};
+use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
 use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,8 +24,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The longest CONNECT that MQTT 3.1.1 allows: five strings of 65,535 bytes and the headers.
-const CONNECT_BYTES_MAX: usize = 5 * (65_535 + 2) + 15;
+/// The longest CONNECT that MQTT 3.1.1 allows, five strings of 65,535 bytes and the headers, and as much
+/// again for the properties of MQTT 5.
+const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
 /// Characters of a name in a log line.
 const LOGGED_CHARS: usize = 128;
 /// How long a goodbye may take.
@@ -43,9 +45,10 @@ pub(crate) struct Peer {
 
 /// How a connection ended before it was one.
 enum Failure {
-    /// With the client id, which is only asked for.
-    Refused(Refused, ByteString),
-    Protocol(ProtocolError),
+    /// With what was asked for.
+    Refused(Refused, Box<Connect>),
+    /// With the protocol level, if CONNECT had said it.
+    Protocol(ProtocolError, Option<u8>),
     SocketClosed,
 }
 
@@ -68,25 +71,79 @@ where
     broker.metrics.connects_refused.add(1);
     match failure {
         Failure::SocketClosed => tracing::debug!(addr = %peer.addr, "closed before CONNECT"),
-        Failure::Protocol(error) => {
+        Failure::Protocol(error, level) => {
             broker.metrics.protocol_errors.add(1);
-            tracing::info!(addr = %peer.addr, clause = error.clause(), bound = bound(error), "closed: {error}");
-            if let Some(code) = error.connect_return_code() {
-                encode_connack(code, false, &mut io);
-            }
+            let clause = error.clause(if level == Some(5) { Version::V5 } else { Version::V311 });
+            tracing::info!(addr = %peer.addr, clause, bound = bound(error), "closed: {error}");
+            refuse_malformed(error, level, &mut io.out);
         }
-        Failure::Refused(Refused { code, rule }, client_id) => {
-            let client = shortened(Some(client_id.as_ref()));
-            tracing::info!(addr = %peer.addr, code = code as u8, client, "CONNECT refused: {rule}");
-            encode_connack(code, false, &mut io);
+        Failure::Refused(refused, connect) => {
+            let client = shortened(Some(&connect.client_id));
+            let code = refused.reason.byte();
+            tracing::info!(addr = %peer.addr, code, client, "CONNECT refused: {}", refused.rule);
+            refuse(&broker, refused, &connect, &mut io.out);
         }
     }
     let _ = tokio::time::timeout(GOODBYE, io.close_read()).await;
 }
 
+/// The CONNACK to what is no good CONNECT, in the form of its version; where that is not known, or
+/// MQTT 3.1.1 has no return code for it, the close says it all ([MQTT-3.1.4-1]).
+fn refuse_malformed(error: ProtocolError, level: Option<u8>, out: &mut BytesMut) {
+    let version = match (error, level) {
+        (_, Some(5)) => Version::V5,
+        (ProtocolError::UnacceptableProtocolVersion { level }, _) if level > 5 => Version::V5,
+        (ProtocolError::UnacceptableProtocolVersion { .. }, _) => Version::V311,
+        _ => return,
+    };
+    let properties = ConnAckProperties::default();
+    let connack = ConnAck { session_present: false, reason: error.reason(), properties };
+    codec::encode(&Packet::ConnAck(Box::new(connack)), version, out);
+}
+
+/// The CONNACK to a CONNECT that is refused. MQTT 5 clients learn the rule, if they want to
+/// ([MQTT-3.1.2-29] leaves it to us), and where to go instead, if there is another server.
+fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesMut) {
+    let mut properties = ConnAckProperties::default();
+    if connect.properties.request_problem_information {
+        properties.diagnostics = Diagnostics { reason_string: Some(refused.rule.into()), ..Diagnostics::default() };
+    }
+    if refused.reason == ReasonCode::UseAnotherServer {
+        properties.server_reference = broker.connect_rules.offer.server_reference.as_deref().map(Into::into);
+    }
+    let connack = ConnAck { session_present: false, reason: refused.reason, properties };
+    send_connack(connack, connect.version, maximum(connect), out);
+}
+
+/// Writes a CONNACK within the client's maximum packet size, if need be without what may be left out
+/// ([MQTT-3.2.2-19]). Whether it fits.
+fn send_connack(mut connack: ConnAck, version: Version, maximum: Option<usize>, out: &mut BytesMut) -> bool {
+    let before = out.len();
+    let fits = |out: &BytesMut| maximum.is_none_or(|maximum| out.len() - before <= maximum);
+    codec::encode(&Packet::ConnAck(Box::new(connack.clone())), version, out);
+    if fits(out) {
+        return true;
+    }
+    out.truncate(before);
+    connack.properties.diagnostics = Diagnostics::default();
+    connack.properties.response_information = None;
+    codec::encode(&Packet::ConnAck(Box::new(connack)), version, out);
+    let fits = fits(out);
+    if !fits {
+        out.truncate(before);
+    }
+    fits
+}
+
+/// The client's maximum packet size.
+fn maximum(connect: &Connect) -> Option<usize> {
+    connect.properties.maximum_packet_size.and_then(|maximum| maximum.get().try_into().ok())
+}
+
 struct Greeted {
     connect: Box<Connect>,
     claimed: Claimed,
+    authenticated: Authenticated,
 }
 
 async fn greet<S>(broker: &Broker, io: &mut Io<S>, peer: Peer) -> Result<Greeted, Failure>
@@ -94,27 +151,63 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut connect = read_connect(broker, io).await?;
-    let asked = connect.client_id.clone();
-    let refused = |refused: Refused| Failure::Refused(refused, asked.clone());
-    let refuse = |code, rule| Err(refused(Refused { code, rule }));
+    match admit(broker, io, peer, &mut connect).await {
+        Ok((claimed, authenticated)) => Ok(Greeted { connect, claimed, authenticated }),
+        Err(NotAdmitted::Refused(refused)) => Err(Failure::Refused(refused, connect)),
+        Err(NotAdmitted::Protocol(error)) => Err(Failure::Protocol(error, Some(5))),
+        Err(NotAdmitted::SocketClosed) => Err(Failure::SocketClosed),
+    }
+}
+
+/// Why a good CONNECT leads to no session.
+enum NotAdmitted {
+    Refused(Refused),
+    Protocol(ProtocolError),
+    SocketClosed,
+}
+
+async fn admit<S>(
+    broker: &Broker,
+    io: &mut Io<S>,
+    peer: Peer,
+    connect: &mut Connect,
+) -> Result<(Claimed, Authenticated), NotAdmitted>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let rules = &broker.connect_rules;
+    let refuse = |reason, rule| Err(NotAdmitted::Refused(Refused { reason, rule }));
     if broker.is_stopping() {
-        return refuse(ConnectReturnCode::ServerUnavailable, "the server is shutting down");
+        return refuse(ReasonCode::ServerUnavailable, "the server is shutting down");
     }
+    let elsewhere = rules.offer.server_reference.is_some().then_some(ReasonCode::UseAnotherServer);
     if peer.excess {
-        return refuse(ConnectReturnCode::ServerUnavailable, "too many connections (limits.connections_max)");
+        let reason = elsewhere.unwrap_or(ReasonCode::ServerBusy);
+        return refuse(reason, "too many connections (limits.connections_max)");
     }
-    let client_id = connect::client_id(&connect, &broker.connect_rules, random_u128()).map_err(refused)?;
-    let auth = broker.rules().auth.clone();
-    auth.check(connect.user_name.as_deref(), connect.password.take()).await.map_err(|denied| {
-        tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(connect.user_name.as_deref()), "{denied}");
-        refused(Refused { code: denied.code(), rule: denied.rule() })
-    })?;
-    match broker.registry.claim(&client_id, connect.user_name.as_ref(), connect.clean_session).await {
-        Ok(claimed) => Ok(Greeted { connect, claimed }),
-        Err(ClaimError::Full) => {
-            refuse(ConnectReturnCode::ServerUnavailable, "too many sessions (limits.sessions_max)")
+    let client_id = connect::client_id(connect, rules, random_u128()).map_err(NotAdmitted::Refused)?;
+    connect::check_will(connect, rules).map_err(NotAdmitted::Refused)?;
+    let authenticated = authenticate::greet(broker, io, connect).await.map_err(|error| match error {
+        NotAuthenticated::Denied(denied) => {
+            tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(connect.user_name.as_deref()), "{denied}");
+            NotAdmitted::Refused(Refused { reason: denied.reason(), rule: denied.rule() })
         }
-        Err(ClaimError::Superseded) => Err(Failure::SocketClosed),
+        NotAuthenticated::Protocol(error) => NotAdmitted::Protocol(error),
+        NotAuthenticated::SocketClosed => NotAdmitted::SocketClosed,
+    })?;
+    let claim = Claim {
+        client_id: &client_id,
+        user: authenticated.identity.user(),
+        clean_start: connect.clean_start,
+        persistent: connect::session_expiry_s(connect, &rules.offer) > 0,
+    };
+    match broker.registry.claim(claim).await {
+        Ok(claimed) => Ok((claimed, authenticated)),
+        Err(ClaimError::Full) => {
+            let reason = elsewhere.unwrap_or(ReasonCode::QuotaExceeded);
+            refuse(reason, "too many sessions (limits.sessions_max)")
+        }
+        Err(ClaimError::Superseded) => Err(NotAdmitted::SocketClosed),
     }
 }
 
@@ -127,9 +220,10 @@ where
     limits.packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
     loop {
         if io.read.first().is_some_and(|first| first >> 4 != 1) {
-            return Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect));
+            return Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None));
         }
-        let missing = codec::missing(&io.read, &limits).map_err(Failure::Protocol)?;
+        let level = codec::connect_level(&io.read);
+        let missing = codec::missing(&io.read, &limits).map_err(|error| Failure::Protocol(error, level))?;
         if missing == 0 {
             break;
         }
@@ -139,11 +233,13 @@ where
         }
     }
     let mut bytes = io.read.split().freeze();
-    let packet = codec::decode(&mut bytes, &limits).map_err(Failure::Protocol)?;
+    let level = codec::connect_level(&bytes);
+    let packet = codec::decode(&mut bytes, Version::V5, &limits);
+    let packet = packet.map_err(|error| Failure::Protocol(error, level))?;
     io.read.extend_from_slice(&bytes);
     match packet {
         Some(Packet::Connect(connect)) => Ok(connect),
-        Some(_) | None => Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect)),
+        Some(_) | None => Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None)),
     }
 }
 
@@ -151,31 +247,46 @@ async fn connected<S>(broker: Arc<Broker>, mut io: Io<S>, peer: Peer, greeted: G
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let Greeted { connect, claimed } = greeted;
-    let Claimed { mut session, mailbox, present } = claimed;
-    let Connect { version, clean_session, keep_alive_s, will, user_name, .. } = *connect;
+    let Greeted { connect, claimed, authenticated } = greeted;
+    let Claimed { mut session, mailbox, present, due_will } = claimed;
+    if let Some(will) = due_will {
+        broker.publish_will(will);
+    }
+    let Authenticated { identity, data } = authenticated;
+    let user = identity.user().cloned();
+    let (version, maximum) = (connect.version, maximum(&connect));
     tracing::info!(
         client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
-        user = shortened(user_name.as_deref()), clean_session, session_present = present, keep_alive_s, "connected"
+        user = shortened(user.as_deref()), clean_start = connect.clean_start,
+        session_present = present, keep_alive_s = connect.keep_alive_s, "connected"
     );
+    let mut properties =
+        connect::connack(&connect, session.client_id(), user.as_deref(), &broker.connect_rules.offer);
+    properties.authentication_data = data;
     // MQTT 3.1 has no session-present flag.
-    encode_connack(ConnectReturnCode::Accepted, present && version > Version::V31, &mut io);
+    let session_present = present && version > Version::V31;
+    let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
+    let answered = send_connack(connack, version, maximum, &mut io.out);
     broker.metrics.connects_accepted.add(1);
-    session.attach(keep_alive_s, will, peer.secure, Instant::now());
+    let terms = Terms::of(*connect, &broker.connect_rules);
+    session.attach(terms, peer.secure, Instant::now());
     mailbox.attach(peer.secure);
     if broker.is_stopping() {
         mailbox.tell(Command::Finish);
     }
     let rules = broker.rules();
     let mut connection = Connection {
-        permissions: rules.permissions(session.client_id(), user_name.as_deref()),
-        user: user_name,
+        permissions: rules.permissions(session.client_id(), user.as_deref()),
+        identity,
+        version,
+        packet_bytes_max: maximum,
+        exchange: None,
         io,
+        turn: Turn::of(session.id()),
         session,
         mailbox,
         peer,
         rules,
-        turn: Turn::default(),
         input: Bytes::new(),
         held: VecDeque::new(),
         paused: None,
@@ -187,43 +298,77 @@ where
         broker,
     };
     connection.enforce_permissions();
-    let ending = connection.run().await;
+    let ending = if !answered {
+        Ending::AnswerTooLarge
+    } else if !connection.is_still_admitted() {
+        // The rules changed while it was greeted.
+        Ending::UserGone
+    } else {
+        connection.run().await
+    };
     connection.finish(ending).await;
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The will, the log line, the session back to the registry, and a goodbye to the socket.
     async fn finish(mut self, ending: Ending) {
-        let now = super::Now::read();
+        let now = Now::read();
         self.log_ending(ending);
         if self.broker.is_stopping() && !self.draining {
             // It needs no telling any more.
             self.broker.drained();
         }
-        if ending.publishes_will()
-            && let Some(will) = self.session.take_will()
-        {
-            self.publish_will(will, now);
+        let mut delayed = None;
+        match self.session.will_at_end() {
+            WillAtEnd::None => {}
+            WillAtEnd::Later(will, delay) if !self.broker.is_stopping() => {
+                delayed = now.instant.checked_add(delay).map(|due| (due, will));
+            }
+            WillAtEnd::Now(will) | WillAtEnd::Later(will, _) => self.publish_will(will, now),
         }
+        self.say_why(ending);
         let Self { broker, mut io, session, mailbox, .. } = self;
-        broker.registry.release(session, &mailbox, now.instant);
+        broker.registry.release(session, &mailbox, delayed, now.instant);
         if ending != Ending::SocketClosed {
             // Whoever took the session over does not wait for this.
             let _ = tokio::time::timeout(GOODBYE, io.close()).await;
         }
     }
 
+    /// The DISCONNECT by which an MQTT 5 client learns why it is closed (§4.13.1).
+    fn say_why(&mut self, ending: Ending) {
+        let Some(reason) = ending.reason().filter(|_| self.version == Version::V5) else { return };
+        let mut disconnect = Disconnect::of(reason);
+        if let Ending::Protocol(error) = ending
+            && self.session.wants_problem_information()
+        {
+            disconnect.diagnostics = Some(Diagnostics::of(&error.to_string()));
+        }
+        let before = self.io.out.len();
+        codec::encode(&Packet::Disconnect(Box::new(disconnect)), self.version, &mut self.io.out);
+        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
+            self.io.out.truncate(before);
+            // The shortest form is shorter than any maximum that makes sense.
+            codec::encode(&Packet::Disconnect(Box::new(Disconnect::of(reason))), self.version, &mut self.io.out);
+        }
+    }
+
     fn log_ending(&self, ending: Ending) {
         let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
         match ending {
-            Ending::Disconnect => tracing::info!(%client, %addr, "disconnected"),
+            Ending::Disconnect(ReasonCode::Success) => tracing::info!(%client, %addr, "disconnected"),
+            Ending::Disconnect(reason) => {
+                tracing::info!(%client, %addr, reason = ?reason, "disconnected, and said why");
+            }
             Ending::SocketClosed => tracing::info!(%client, %addr, "connection lost"),
             Ending::Protocol(error) => {
                 self.broker.metrics.protocol_errors.add(1);
-                tracing::info!(%client, %addr, clause = error.clause(), bound = bound(error), "closed: {error}");
+                let clause = error.clause(self.version);
+                tracing::info!(%client, %addr, clause, bound = bound(error), "closed: {error}");
             }
             Ending::TakenOver => {
-                tracing::info!(%client, %addr, clause = "MQTT-3.1.4-2", "closed: taken over by a new connection");
+                let clause = if self.version == Version::V5 { "MQTT-3.1.4-3" } else { "MQTT-3.1.4-2" };
+                tracing::info!(%client, %addr, clause, "closed: taken over by a new connection");
             }
             Ending::Overrun => {
                 tracing::warn!(%client, %addr, "closed: fell too far behind its subscriptions (limits.inbox_messages_max, limits.inbox_bytes_max)");
@@ -231,8 +376,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::WriteStalled => {
                 tracing::warn!(%client, %addr, "closed: takes nothing of what is written to it (limits.write_stall_s)");
             }
-            Ending::Refused => {
+            Ending::Refused(_) => {
                 tracing::warn!(%client, %addr, "closed: a message was refused and the policy says on_refusal = \"disconnect\"");
+            }
+            Ending::UserGone => {
+                tracing::warn!(%client, %addr, "closed: what it was let in by is not there any more, or has changed");
+            }
+            Ending::NotAuthenticated(_) => {
+                tracing::warn!(%client, %addr, "closed: did not prove anew who it is");
+            }
+            Ending::AnswerTooLarge => {
+                tracing::warn!(%client, %addr, "closed: an answer is larger than the client's maximum packet size");
             }
             Ending::Shutdown => tracing::info!(%client, %addr, "closed: the server is shutting down"),
         }
@@ -245,7 +399,10 @@ fn bound(error: ProtocolError) -> Option<&'static str> {
         (ProtocolError::PacketTooLarge, "mqtt.packet_bytes_max"),
         (ProtocolError::TooManyTopicLevels, "limits.topic_levels_max"),
         (ProtocolError::TooManyFilters, "limits.filters_per_packet_max"),
-        (ProtocolError::ReceiveMaximumExceeded, "limits.inbound_qos2_max"),
+        (ProtocolError::ReceiveMaximumExceeded, "mqtt.receive_maximum or limits.inbound_qos2_max"),
+        (ProtocolError::TopicAlias, "mqtt.topic_alias_maximum"),
+        (ProtocolError::QosNotSupported, "mqtt.qos_max"),
+        (ProtocolError::RetainNotSupported, "mqtt.retain_available"),
     ]
     .into_iter()
     .find_map(|(ours, key)| (ours == error).then_some(key))
@@ -254,10 +411,6 @@ fn bound(error: ProtocolError) -> Option<&'static str> {
 /// A name as far as a log line has room for it.
 fn shortened(name: Option<&str>) -> Option<&str> {
     name.map(|name| name.char_indices().nth(LOGGED_CHARS).map_or(name, |(end, _)| name.split_at(end).0))
-}
-
-fn encode_connack<S>(code: ConnectReturnCode, session_present: bool, io: &mut Io<S>) {
-    codec::encode(&Packet::ConnAck(ConnAck { session_present, code }), &mut io.out);
 }
 
 /// For the client ids that the server makes. Unguessable where the system has randomness; without,

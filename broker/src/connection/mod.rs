@@ -6,28 +6,30 @@
 //! take all deliveries at once, encode them, write once. An idle connection holds no buffers.
 
 mod actions;
+mod authenticate;
 mod handshake;
 mod io;
 mod timer;
 
 pub(crate) use handshake::{Peer, serve};
 
+use crate::auth::{Exchange, Identity};
 use crate::auth::acl::Permissions;
 use crate::broker::{Broker, Rulebook};
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
+use crate::now::Now;
 use crate::router::Turn;
-use crate::session::{Action, Ending, Outcome, Session};
+use crate::session::{Action, Ending, Outcome, PassedOver, Session};
 use crate::store::Position;
 use bytes::Bytes;
-use bytestring::ByteString;
 use io::Io;
-use sealmq_protocol::packet::{Publish, Will};
-use sealmq_protocol::{Packet, codec};
+use sealmq_protocol::packet::{Version, Will};
+use sealmq_protocol::{Packet, SubscriptionFilter, codec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 use timer::Timer;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -47,7 +49,13 @@ struct Connection<S> {
     session: Box<Session>,
     mailbox: Arc<Mailbox>,
     peer: Peer,
-    user: Option<ByteString>,
+    /// Who it is, and how that was proven.
+    identity: Identity,
+    version: Version,
+    /// The client's maximum packet size.
+    packet_bytes_max: Option<usize>,
+    /// A re-authentication that waits for the client.
+    exchange: Option<Exchange>,
     rules: Arc<Rulebook>,
     permissions: Permissions,
     turn: Turn,
@@ -66,20 +74,6 @@ struct Connection<S> {
     draining: bool,
     /// The server stops: nothing more is read, and once nothing is left that can be sent, this ends.
     finishing: bool,
-}
-
-/// The time as of the turn at hand: for timers, and in seconds since 1970.
-#[derive(Clone, Copy)]
-struct Now {
-    instant: Instant,
-    unix_s: u64,
-}
-
-impl Now {
-    fn read() -> Self {
-        let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
-        Self { instant: Instant::now(), unix_s: since.map_or(0, |since| since.as_secs()) }
-    }
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -124,6 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(Ending::TakenOver);
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
+                Some(Command::Renew) => {
+                    self.renew_rules()?;
+                    self.carry_out(now)?;
+                }
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => self.finishing = true,
             }
@@ -186,11 +184,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if missing > 0 {
                 return Ok(missing);
             }
-            self.renew_rules();
+            self.renew_rules()?;
             self.input = self.io.take();
         }
         while !self.turn.is_full() {
-            let Some(packet) = codec::decode(&mut self.input, &limits).map_err(Ending::Protocol)? else {
+            let Some(packet) = codec::decode(&mut self.input, self.version, &limits).map_err(Ending::Protocol)? else {
                 // The beginning of a packet goes in front of what comes next.
                 self.io.read.extend_from_slice(&self.input);
                 self.input = Bytes::new();
@@ -204,18 +202,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// Keys, policies and permissions may have been reloaded.
-    fn renew_rules(&mut self) {
-        if self.broker.rules_changed(&self.rules) {
-            self.rules = self.broker.rules();
-            self.permissions = self.rules.permissions(self.session.client_id(), self.user.as_deref());
-            self.enforce_permissions();
+    fn renew_rules(&mut self) -> Result<(), Ending> {
+        if !self.broker.rules_changed(&self.rules) {
+            return Ok(());
         }
+        self.rules = self.broker.rules();
+        if !self.is_still_admitted() {
+            return Err(Ending::UserGone);
+        }
+        let user = self.identity.user().map(|user| &**user);
+        self.permissions = self.rules.permissions(self.session.client_id(), user);
+        self.enforce_permissions();
+        Ok(())
     }
 
     /// Ends the subscriptions that the client may not have any more.
     fn enforce_permissions(&mut self) {
-        let refused = self.session.filters().filter(|filter| !self.permissions.may_subscribe(filter));
-        let refused: Vec<_> = refused.cloned().collect();
+        let may = |filter: &&SubscriptionFilter| self.permissions.may_subscribe(filter.filter());
+        let refused: Vec<_> = self.session.filters().filter(|filter| !may(filter)).cloned().collect();
         if !refused.is_empty() {
             self.session.drop_subscriptions(refused);
         }
@@ -224,13 +228,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the acknowledgements whose promise the store can keep now.
     fn poll_held(&mut self, cx: &mut Context<'_>) -> bool {
         let before = self.held.len();
-        while let Some((packet, position)) = self.held.front() {
+        while let Some((_, position)) = self.held.front() {
             if self.broker.store.poll_reached(*position, cx).is_pending() {
                 break;
             }
-            let written = codec::encode(packet, &mut self.io.out);
-            debug_assert!(written, "an acknowledgement is short");
-            self.held.pop_front();
+            if let Some((packet, _)) = self.held.pop_front() {
+                self.send_acknowledgement(&packet);
+            }
         }
         self.held.len() < before
     }
@@ -248,7 +252,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             let mut idle = true;
             while self.io.has_room()
                 && pages < TURN_PAGES_MAX
-                && let Some(action) = self.session.poll_transmit()
+                && let Some(action) = self.session.poll_transmit(now.instant)
             {
                 idle = false;
                 pages += usize::from(matches!(action, Action::ReadRetained { .. }));
@@ -263,7 +267,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let metrics = &self.broker.metrics;
         metrics.publish_sent.add(std::mem::take(&mut self.turn.sent));
-        metrics.confidential_withheld.add(self.session.take_withheld());
+        let PassedOver { withheld, expired, too_large } = self.session.take_passed_over();
+        metrics.confidential_withheld.add(withheld);
+        metrics.publish_expired.add(expired);
+        metrics.add_dropped(too_large);
         pages == TURN_PAGES_MAX
     }
 
@@ -326,10 +333,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn publish_will(&mut self, will: Will, now: Now) {
-        let Will { topic, payload, qos, retain } = will;
-        self.renew_rules();
-        let publish = Publish { dup: false, qos, retain, topic, packet_id: None, payload };
-        if let Outcome::Refused(refusal, _) = self.route(publish, now) {
+        // Where the reload took the user away, the permissions that it had last hold for its will.
+        let _ = self.renew_rules();
+        if let Outcome::Refused(refusal, _) = self.route(will.into(), None, now) {
             self.report(refusal);
         }
         self.end_turn();

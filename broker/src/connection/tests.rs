@@ -6,7 +6,9 @@ use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sealmq_config::Config;
 use sealmq_protocol::Qos;
-use sealmq_protocol::packet::{ConnAck, Connect, PacketId, Subscribe, Version};
+use sealmq_protocol::packet::{
+    Ack, Connect, ConnectProperties, PacketId, Publish, Subscribe, SubscriptionOptions, UserProperties,
+};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -65,20 +67,22 @@ impl Client {
         let connect = Connect {
             version: Version::V311,
             client_id: "dev".into(),
-            clean_session: false,
+            clean_start: false,
+            session_expiry_s: u32::MAX,
             keep_alive_s: 0,
             will: None,
             user_name: None,
             password: None,
+            properties: ConnectProperties::default(),
         };
         client.send(&Packet::Connect(Box::new(connect))).await;
-        assert!(matches!(client.receive().await, Packet::ConnAck(ConnAck { session_present: false, .. })));
+        assert!(matches!(client.receive().await, Packet::ConnAck(ack) if !ack.session_present));
         client
     }
 
     async fn send(&mut self, packet: &Packet) {
         let mut out = BytesMut::new();
-        codec::encode(packet, &mut out);
+        codec::encode(packet, Version::V311, &mut out);
         self.pipe.write_all(&out).await.unwrap();
     }
 
@@ -86,7 +90,7 @@ impl Client {
         let limits = codec::Limits { packet_bytes_max: 1 << 16, topic_levels_max: 16, filters_max: 16 };
         loop {
             let mut bytes = Bytes::copy_from_slice(&self.read);
-            if let Some(packet) = codec::decode_from_server(&mut bytes, &limits).unwrap() {
+            if let Some(packet) = codec::decode_from_server(&mut bytes, Version::V311, &limits).unwrap() {
                 self.read = BytesMut::from(&bytes[..]);
                 return packet;
             }
@@ -102,17 +106,31 @@ fn id(n: u16) -> PacketId {
 }
 
 fn publish(qos: Qos, n: u16) -> Packet {
-    let topic = "a".parse().unwrap();
-    let payload = Bytes::from("x");
-    Packet::Publish(Publish { dup: false, qos, retain: false, topic, packet_id: Some(id(n)), payload })
+    Packet::Publish(Publish {
+        dup: false,
+        qos,
+        retain: false,
+        topic: Some("a".parse().unwrap()),
+        packet_id: Some(id(n)),
+        topic_alias: None,
+        message_expiry_s: None,
+        subscription_ids: Vec::new(),
+        properties: None,
+        payload: Bytes::from("x"),
+    })
+}
+
+fn subscribe() -> Packet {
+    let filters = vec![("a".parse(), SubscriptionOptions::of(Qos::ExactlyOnce))];
+    let user_properties = UserProperties::default();
+    Packet::Subscribe(Subscribe { packet_id: id(1), filters, subscription_id: None, user_properties })
 }
 
 #[tokio::test]
 async fn puback_and_pubrec_wait_until_the_store_has_the_message() {
     let store = Arc::new(Manual::default());
     let mut client = Client::connect(store.clone()).await;
-    let filters = vec![("a".parse(), Qos::ExactlyOnce)];
-    client.send(&Packet::Subscribe(Subscribe { packet_id: id(1), filters })).await;
+    client.send(&subscribe()).await;
     assert!(matches!(client.receive().await, Packet::SubAck(_)));
 
     client.send(&publish(Qos::AtLeastOnce, 7)).await;
@@ -124,16 +142,15 @@ async fn puback_and_pubrec_wait_until_the_store_has_the_message() {
         assert!(matches!(packet, Packet::PingResp | Packet::Publish(_)), "too early: {packet:?}");
     }
     store.reach();
-    assert_eq!(client.receive().await, Packet::PubAck(id(7)));
-    assert_eq!(client.receive().await, Packet::PubRec(id(8)));
+    assert_eq!(client.receive().await, Packet::PubAck(Ack::success(id(7))));
+    assert_eq!(client.receive().await, Packet::PubRec(Ack::success(id(8))));
 }
 
 #[tokio::test]
 async fn what_a_persistent_session_is_owed_is_appended_before_it_is_acknowledged() {
     let store = Arc::new(Manual::default());
     let mut client = Client::connect(store.clone()).await;
-    let filters = vec![("a".parse(), Qos::ExactlyOnce)];
-    client.send(&Packet::Subscribe(Subscribe { packet_id: id(1), filters })).await;
+    client.send(&subscribe()).await;
     client.receive().await;
     client.send(&publish(Qos::ExactlyOnce, 8)).await;
     client.send(&Packet::PingReq).await;

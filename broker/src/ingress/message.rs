@@ -2,9 +2,12 @@
 //! its publisher was permitted, its envelope opened, its stamp fresh. Only this folder can build one,
 //! besides the broker's own reports, which come by [`Message::of_broker`].
 
+use super::Submission;
 use bytes::Bytes;
+use sealmq_protocol::packet::MessageProperties;
 use sealmq_protocol::{Qos, TopicName};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 /// An application message inside the broker. Shared by every delivery; never changed, never copied
 /// but by [`Message::kept`].
@@ -16,29 +19,47 @@ pub(crate) struct Message {
     confidential: bool,
     /// Whether its bytes lie in an allocation of their own.
     kept: bool,
+    /// When its message expiry is over.
+    expires: Option<Instant>,
+    properties: Option<Box<MessageProperties>>,
 }
 
 impl Message {
-    /// A message that passed every check of this folder.
-    pub(super) fn admitted(
-        topic: TopicName,
-        payload: Bytes,
-        (qos, retain): (Qos, bool),
-        confidential: bool,
-    ) -> Self {
-        Self { topic, payload, qos, retain, confidential, kept: false }
+    /// A message that passed every check of this folder at the time of `now`.
+    pub(super) fn admitted(submission: Submission, confidential: bool, now: Instant) -> Self {
+        let Submission { topic, payload, qos, retain, message_expiry_s, properties } = submission;
+        let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
+        let expires = lasts.and_then(|lasts| now.checked_add(lasts));
+        Self { topic, payload, qos, retain, confidential, kept: false, expires, properties }
     }
 
     /// A retained report of the broker about itself, for `$SYS`.
     pub(crate) fn of_broker(topic: TopicName, payload: Bytes) -> Self {
-        Self { topic, payload, qos: Qos::AtMostOnce, retain: true, confidential: false, kept: true }
+        Self {
+            topic,
+            payload,
+            qos: Qos::AtMostOnce,
+            retain: true,
+            confidential: false,
+            kept: true,
+            expires: None,
+            properties: None,
+        }
     }
 
     /// What ingress makes of a sealed payload, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str) -> Self {
-        let (payload, flags) = (Bytes::from(payload), (Qos::ExactlyOnce, false));
-        Self::admitted(topic.parse().unwrap(), payload, flags, true)
+        let submission = Submission::for_tests(topic, payload, Qos::ExactlyOnce);
+        Self::admitted(submission, true, crate::now::Now::read().instant)
+    }
+
+    /// What ingress makes of a plain payload that expires, for tests of what comes after it.
+    #[cfg(test)]
+    pub(crate) fn expiring_for_tests(topic: &str, payload: &'static str, seconds: u32, now: Instant) -> Self {
+        let mut submission = Submission::for_tests(topic, payload, Qos::ExactlyOnce);
+        submission.message_expiry_s = Some(seconds);
+        Self::admitted(submission, false, now)
     }
 
     /// The same message with its bytes in an allocation of its own: what is kept for long must not pin
@@ -50,6 +71,7 @@ impl Message {
         Arc::new(Self {
             topic: self.topic.detached(),
             payload: Bytes::copy_from_slice(&self.payload),
+            properties: self.properties.as_ref().map(|properties| Box::new(properties.detached())),
             kept: true,
             ..**self
         })
@@ -80,9 +102,32 @@ impl Message {
         self.confidential
     }
 
-    /// Bytes of topic and payload: what bounds are counted in.
+    /// What MQTT 5 passes on with it.
+    pub(crate) fn properties(&self) -> Option<&MessageProperties> {
+        self.properties.as_deref()
+    }
+
+    /// When it is to be delivered no more.
+    pub(crate) fn expires(&self) -> Option<Instant> {
+        self.expires
+    }
+
+    /// Whether it is to be delivered no more ([MQTT-3.3.2-5]).
+    pub(crate) fn is_expired(&self, now: Instant) -> bool {
+        self.expires.is_some_and(|expires| expires <= now)
+    }
+
+    /// What is left of the message expiry, in whole seconds begun ([MQTT-3.3.2-6]).
+    pub(crate) fn expires_in_s(&self, now: Instant) -> Option<u32> {
+        let left = self.expires?.saturating_duration_since(now);
+        let begun = left.as_secs() + u64::from(left.subsec_nanos() > 0);
+        Some(u32::try_from(begun).unwrap_or(u32::MAX))
+    }
+
+    /// Bytes of topic, payload and properties: what bounds are counted in.
     pub(crate) fn size(&self) -> usize {
-        self.topic.as_str().len() + self.payload.len()
+        let properties = self.properties.as_ref().map_or(0, |properties| properties.size());
+        self.topic.as_str().len() + self.payload.len() + properties
     }
 }
 

@@ -9,18 +9,41 @@ pub(crate) mod message;
 mod policy;
 
 use crate::auth::acl::Permissions;
+use crate::now::Now;
+use bytes::Bytes;
 use message::Message;
 use policy::{Policies, Rule};
 use sealmq_config::encryption::{OnRefusal, Payload};
 use sealmq_crypto::{OpenError, Opener, Policy, ReplayWindows};
-use sealmq_protocol::packet::Publish;
-use sealmq_protocol::{TopicFilter, TopicName};
+use sealmq_protocol::packet::{MessageProperties, PayloadFormat, Will};
+use sealmq_protocol::{Qos, ReasonCode, TopicFilter, TopicName};
+
+/// The content type of an envelope (RFC 9052 §11.2): no longer true of what was opened.
+const ENVELOPE_CONTENT_TYPE: &str = "application/cose; cose-type=\"cose-sign1\"";
 
 /// What a client sent may be routed under these rules. Replaced as a whole when they are reloaded;
 /// the replay windows stay.
 pub(crate) struct Ingress {
     policies: Policies,
     opener: Opener,
+}
+
+/// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will.
+#[derive(Debug)]
+pub(crate) struct Submission {
+    pub(crate) topic: TopicName,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) message_expiry_s: Option<u32>,
+    pub(crate) properties: Option<Box<MessageProperties>>,
+}
+
+impl From<Will> for Submission {
+    fn from(will: Will) -> Self {
+        let Will { topic, payload, qos, retain, message_expiry_s, properties, delay_s: _ } = will;
+        Self { topic, payload, qos, retain, message_expiry_s, properties }
+    }
 }
 
 /// Tells one envelope from another: SHA-256 over its bytes.
@@ -41,6 +64,8 @@ pub(crate) enum Refusal {
     NotAuthorized,
     /// The topic is the broker's own (`$SYS/...`).
     ReservedTopic,
+    /// The payload is not the UTF-8 that its payload format indicator says it is ([MQTT-3.3.2-4]).
+    PayloadFormat,
     /// The envelope's rules: which, and what the policy says about the connection.
     Envelope(OpenError, OnRefusal),
     /// No refusal in truth: a repetition of the protocol, whose first copy was taken.
@@ -53,8 +78,32 @@ impl Refusal {
         match self {
             Self::NotAuthorized => "not-authorized",
             Self::ReservedTopic => "reserved-topic",
+            Self::PayloadFormat => "payload-format",
             Self::Envelope(error, _) => error.name(),
             Self::Repeated => "repeated",
+        }
+    }
+
+    /// What an MQTT 5 publisher is told. Of envelopes no more than whether the stamp was that of somebody
+    /// who may: whatever else is wrong with one looks alike from outside.
+    pub(crate) fn reason(self) -> ReasonCode {
+        match self {
+            Self::NotAuthorized | Self::ReservedTopic => ReasonCode::NotAuthorized,
+            Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
+            Self::Envelope(OpenError::UnknownSender | OpenError::SenderNotAllowed | OpenError::BadStamp, _) => {
+                ReasonCode::NotAuthorized
+            }
+            Self::Envelope(..) => ReasonCode::PayloadFormatInvalid,
+            Self::Repeated => ReasonCode::Success,
+        }
+    }
+
+    /// The same for people, where the publisher wants to hear it.
+    pub(crate) fn explanation(self) -> Option<&'static str> {
+        match self.reason() {
+            ReasonCode::NotAuthorized => Some("this client may not publish this here"),
+            ReasonCode::PayloadFormatInvalid => Some("the payload is not what it has to be on this topic"),
+            _ => None,
         }
     }
 
@@ -80,40 +129,46 @@ impl Ingress {
         &self.opener
     }
 
-    /// Admits a PUBLISH, or says why not; with the fingerprint of its envelope where there is one.
-    /// `now` is seconds since 1970.
+    /// Admits what a client sent, or says why not; with the fingerprint of its envelope where there is
+    /// one.
     pub(crate) fn admit(
         &self,
-        publish: Publish,
+        mut submission: Submission,
         permissions: &Permissions,
         replay: &ReplayWindows,
-        now: u64,
+        now: Now,
     ) -> Result<Admitted, (Refusal, Option<Fingerprint>)> {
-        let Publish { topic, payload, qos, retain, .. } = publish;
-        if is_reserved(&topic) {
+        let topic = &submission.topic;
+        if is_reserved(topic) {
             return Err((Refusal::ReservedTopic, None));
         }
-        if !permissions.may_publish(&topic) {
+        if !permissions.may_publish(topic) {
             return Err((Refusal::NotAuthorized, None));
         }
-        let Rule { payload: kind, on_refusal } = self.policies.of(&topic);
+        let Rule { payload: kind, on_refusal } = self.policies.of(topic);
         let policy = match kind {
             Payload::Plain => {
-                let message = Message::admitted(topic, payload, (qos, retain), false);
+                if !submission.keeps_its_format() {
+                    return Err((Refusal::PayloadFormat, None));
+                }
+                let message = Message::admitted(submission, false, now.instant);
                 return Ok(Admitted { message, fingerprint: None });
             }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
         };
-        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(&payload)));
+        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(&submission.payload)));
         let opened = self
             .opener
-            .open(replay, policy, topic.as_str(), &payload, now)
+            .open(replay, policy, topic.as_str(), &submission.payload, now.unix_s)
             .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
+        submission.payload = opened.plaintext;
+        if kind != Payload::EndToEnd {
+            submission.forget_envelope();
+        }
         let confidential = kind == Payload::Sealed;
-        let message = Message::admitted(topic, opened.plaintext, (qos, retain), confidential);
-        Ok(Admitted { message, fingerprint })
+        Ok(Admitted { message: Message::admitted(submission, confidential, now.instant), fingerprint })
     }
 
     /// Whether a client may subscribe to `filter`. On a plaintext connection a filter that lies
@@ -125,6 +180,33 @@ impl Ingress {
         secure: bool,
     ) -> bool {
         permissions.may_subscribe(filter) && (secure || !self.policies.is_wholly_sealed(filter))
+    }
+}
+
+impl Submission {
+    /// Whether a payload that says it is UTF-8 is.
+    fn keeps_its_format(&self) -> bool {
+        let format = self.properties.as_ref().and_then(|properties| properties.payload_format);
+        format != Some(PayloadFormat::Utf8) || std::str::from_utf8(&self.payload).is_ok()
+    }
+
+    /// The payload was an envelope and is what was in it: what the publisher said of the envelope's
+    /// bytes does not hold any more.
+    fn forget_envelope(&mut self) {
+        let Some(properties) = &mut self.properties else { return };
+        properties.payload_format = None;
+        if properties.content_type.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case(ENVELOPE_CONTENT_TYPE)) {
+            properties.content_type = None;
+        }
+        if properties.is_empty() {
+            self.properties = None;
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn for_tests(topic: &str, payload: &'static str, qos: Qos) -> Self {
+        let (topic, payload) = (topic.parse().unwrap(), Bytes::from(payload));
+        Self { topic, payload, qos, retain: false, message_expiry_s: None, properties: None }
     }
 }
 

@@ -1,7 +1,6 @@
 //! What is admitted and what is refused, and what a subscriber gets.
 
 use super::*;
-use bytes::Bytes;
 use sealmq_config::encryption::Policy as ConfigPolicy;
 use sealmq_protocol::Qos;
 
@@ -15,17 +14,14 @@ fn ingress(policies: &[(&str, Payload)]) -> Ingress {
     Ingress::new(policies.collect(), crate::keys::opener(&config).unwrap())
 }
 
+fn now() -> Now {
+    Now { instant: std::time::Instant::now(), unix_s: 1_700_000_000 }
+}
+
 fn admit(ingress: &Ingress, topic: &str, payload: &'static str) -> Result<Admitted, &'static str> {
-    let publish = Publish {
-        dup: false,
-        qos: Qos::AtLeastOnce,
-        retain: true,
-        topic: topic.parse().unwrap(),
-        packet_id: None,
-        payload: Bytes::from(payload),
-    };
+    let submission = Submission { retain: true, ..Submission::for_tests(topic, payload, Qos::AtLeastOnce) };
     let everybody = Permissions::of(&[], "dev", None);
-    let admitted = ingress.admit(publish, &everybody, &ReplayWindows::new(16), 1_700_000_000);
+    let admitted = ingress.admit(submission, &everybody, &ReplayWindows::new(16), now());
     admitted.map_err(|(refusal, _)| refusal.name())
 }
 
@@ -62,4 +58,50 @@ fn sealed_topics_cannot_be_subscribed_to_in_plaintext() {
     assert!(!may("plant/7/#", false));
     assert!(may("plant/7/#", true));
     assert!(may("#", false), "a wildcard over more simply does not see them");
+}
+
+#[test]
+fn a_payload_that_says_it_is_utf8_has_to_be() {
+    // [MQTT-3.3.2-4]
+    let ingress = ingress(&[]);
+    let everybody = Permissions::of(&[], "dev", None);
+    for (payload, good) in [(&b"\xC3\xA9"[..], true), (b"\xC3", false), (b"", true)] {
+        let mut submission = Submission::for_tests("a", "", Qos::AtLeastOnce);
+        submission.payload = Bytes::from_static(payload);
+        let properties =
+            MessageProperties { payload_format: Some(PayloadFormat::Utf8), ..MessageProperties::default() };
+        submission.properties = Some(Box::new(properties));
+        let admitted = ingress.admit(submission, &everybody, &ReplayWindows::new(16), now());
+        assert_eq!(admitted.is_ok(), good, "{payload:?}");
+    }
+}
+
+#[test]
+fn an_opened_envelope_is_not_called_one_any_more() {
+    let mut submission = Submission::for_tests("a", "21.5", Qos::AtLeastOnce);
+    let envelope = MessageProperties {
+        payload_format: Some(PayloadFormat::Unspecified),
+        content_type: Some("application/cose; cose-type=\"cose-sign1\"".into()),
+        ..MessageProperties::default()
+    };
+    submission.properties = Some(Box::new(envelope.clone()));
+    submission.forget_envelope();
+    assert!(submission.properties.is_none());
+
+    let response_topic = Some("r".parse().unwrap());
+    let other = MessageProperties { content_type: Some("text/plain".into()), response_topic, ..envelope };
+    submission.properties = Some(Box::new(other.clone()));
+    submission.forget_envelope();
+    assert_eq!(submission.properties, Some(Box::new(MessageProperties { payload_format: None, ..other })));
+}
+
+#[test]
+fn what_a_publisher_is_told_of_an_envelope_tells_no_secret() {
+    // A stamp of nobody who may publish there is one thing, everything else another.
+    for error in OpenError::ALL {
+        let not_allowed =
+            matches!(error, OpenError::UnknownSender | OpenError::SenderNotAllowed | OpenError::BadStamp);
+        let code = if not_allowed { ReasonCode::NotAuthorized } else { ReasonCode::PayloadFormatInvalid };
+        assert_eq!(Refusal::Envelope(error, OnRefusal::Drop).reason(), code, "{error:?}");
+    }
 }

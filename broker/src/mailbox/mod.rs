@@ -5,9 +5,10 @@
 //! away, or gone for ever. The lock is held for one push or one swap. Every bound of `limits.inbox_*`
 //! and `limits.queue_*` is kept here, and nowhere else.
 
-use crate::delivery::{Delivery, SessionId};
+use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
+use crate::router::Among;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use sealmq_config::limits::{Limits, QueueFull};
@@ -16,6 +17,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Deliveries in an inbox that may be slices of read buffers.
@@ -36,16 +38,30 @@ pub(crate) enum Pushed {
     Unwanted,
     /// Not taken: a confidential message, and the client is on a plaintext connection.
     Withheld,
-    /// A message was dropped, this one or an older: a bound is reached.
+    /// Not taken: a bound is reached.
     Dropped,
+    /// Taken in the place of older ones, which were dropped: a bound is reached.
+    Displaced,
     /// The receiver fell too far behind; it will be disconnected and is to be woken.
     Overrun,
+}
+
+impl Pushed {
+    /// Whether the receiver has it now, or what is kept for the receiver.
+    pub(crate) fn is_taken(self) -> bool {
+        match self {
+            Self::Wake | Self::Taken | Self::Pressed | Self::Queued | Self::Displaced | Self::Overrun => true,
+            Self::Unwanted | Self::Withheld | Self::Dropped => false,
+        }
+    }
 }
 
 /// What else than deliveries a connection is told through its mailbox. A stronger word, further down,
 /// replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Command {
+    /// Rules were reloaded: look whether the client may stay, and what it may still subscribe to.
+    Renew,
     /// The server stops: publish the will, read no more.
     Drain,
     /// The server stops: send what is left and close.
@@ -86,6 +102,8 @@ struct Inner {
     receiver: Receiver,
     queue: VecDeque<Delivery>,
     bytes: usize,
+    /// No message in the queue expires before this.
+    soonest_expiry: Option<Instant>,
     command: Option<Command>,
     waker: Option<Waker>,
     /// Publishers that wait until the queue is taken.
@@ -111,6 +129,7 @@ impl Mailbox {
             receiver: Receiver::Away,
             queue: VecDeque::new(),
             bytes: 0,
+            soonest_expiry: None,
             command: None,
             waker: None,
             pressed: Vec::new(),
@@ -145,16 +164,16 @@ impl Mailbox {
     pub(crate) fn push(
         &self,
         message: &Arc<Message>,
-        qos: Qos,
+        terms: Terms,
         detached: &mut Option<Arc<Message>>,
     ) -> Pushed {
         let mut inner = self.inner.lock();
         match inner.receiver {
             Receiver::Gone => Pushed::Unwanted,
-            Receiver::Away if qos == Qos::AtMostOnce => Pushed::Unwanted,
+            Receiver::Away if terms.qos == Qos::AtMostOnce => Pushed::Unwanted,
             Receiver::Away => {
                 let message = detached.get_or_insert_with(|| message.kept());
-                self.keep(&mut inner, Delivery { message: message.clone(), qos, retain: false })
+                self.keep(&mut inner, Delivery { message: message.clone(), terms })
             }
             Receiver::Connected { secure } => {
                 if message.confidential() && !secure {
@@ -166,8 +185,16 @@ impl Mailbox {
                 } else {
                     detached.get_or_insert_with(|| message.kept()).clone()
                 };
-                self.hand_in(&mut inner, Delivery { message, qos, retain: false })
+                self.hand_in(&mut inner, Delivery { message, terms })
             }
+        }
+    }
+
+    /// Whether a message would go to a connected client that may see it.
+    pub(crate) fn is_open_to(&self, message: &Message) -> bool {
+        match self.inner.lock().receiver {
+            Receiver::Connected { secure } => secure || !message.confidential(),
+            Receiver::Away | Receiver::Gone => false,
         }
     }
 
@@ -184,7 +211,7 @@ impl Mailbox {
             inner.put(delivery);
             return Pushed::Taken;
         }
-        if delivery.qos == Qos::AtMostOnce {
+        if delivery.terms.qos == Qos::AtMostOnce {
             return self.make_room(inner, delivery);
         }
         if count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max {
@@ -210,17 +237,19 @@ impl Mailbox {
             inner.queue.len() >= limits.inbox_messages_max || inner.bytes + size > limits.inbox_bytes_max
         };
         let mut dropped = 0;
-        while full(inner) && inner.queue.front().is_some_and(|oldest| oldest.qos == Qos::AtMostOnce) {
+        while full(inner) && inner.queue.front().is_some_and(|oldest| oldest.terms.qos == Qos::AtMostOnce) {
             inner.pull();
             dropped += 1;
         }
-        if !full(inner) || inner.queue.is_empty() {
-            inner.put(delivery);
-            dropped -= 1;
+        let has_room = !full(inner) || inner.queue.is_empty();
+        if !has_room {
+            self.bounds.metrics.add_dropped(dropped);
+            return Pushed::Dropped;
         }
-        // The one more is counted by whoever pushes.
-        self.bounds.metrics.add_dropped(dropped);
-        Pushed::Dropped
+        inner.put(delivery);
+        // One of them is counted by whoever pushes.
+        self.bounds.metrics.add_dropped(dropped - 1);
+        Pushed::Displaced
     }
 
     /// The queue of a client that is away.
@@ -237,6 +266,9 @@ impl Mailbox {
                 && self.bounds.queued_bytes.load(Ordering::Relaxed) + size <= self.bounds.queued_bytes_max
         };
         let mut dropped = false;
+        if !has_room(inner) {
+            self.drop_expired(inner);
+        }
         while !has_room(inner) {
             dropped = true;
             match limits.queue_full {
@@ -249,7 +281,22 @@ impl Mailbox {
         }
         self.bounds.queued_bytes.fetch_add(size, Ordering::Relaxed);
         inner.put(delivery);
-        if dropped { Pushed::Dropped } else { Pushed::Queued }
+        if dropped { Pushed::Displaced } else { Pushed::Queued }
+    }
+
+    /// Makes room in the queue of a client that is away by what nobody is to have any more. Looks only
+    /// when something may have expired since it last looked, so that a full queue costs no walk each time.
+    fn drop_expired(&self, inner: &mut Inner) {
+        let now = Instant::now();
+        if inner.soonest_expiry.is_none_or(|soonest| soonest > now) {
+            return;
+        }
+        let before = (inner.queue.len(), inner.bytes);
+        inner.queue.retain(|delivery| !delivery.message.is_expired(now));
+        inner.bytes = inner.queue.iter().map(|delivery| delivery.message.size()).sum();
+        inner.soonest_expiry = inner.queue.iter().filter_map(|delivery| delivery.message.expires()).min();
+        self.bounds.queued_bytes.fetch_sub(before.1 - inner.bytes, Ordering::Relaxed);
+        self.bounds.metrics.publish_expired.add((before.0 - inner.queue.len()) as u64);
     }
 
     /// A connection takes the session up.
@@ -262,8 +309,9 @@ impl Mailbox {
     }
 
     /// The connection has ended and the session stays: `unsent` is what it had taken and not sent,
-    /// and goes before what has come since. QoS 0 is not kept.
-    pub(crate) fn park(&self, unsent: VecDeque<Delivery>) {
+    /// and goes before what has come since. QoS 0 is not kept. Gives back what another member of a shared
+    /// subscription can have.
+    pub(crate) fn park(&self, unsent: VecDeque<Delivery>) -> Vec<Delivery> {
         let mut waiting = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
@@ -279,7 +327,8 @@ impl Mailbox {
         // Copied outside the lock: nobody else takes while no connection holds the session.
         let mut kept = unsent;
         kept.append(&mut waiting);
-        kept.retain(|delivery| delivery.qos > Qos::AtMostOnce);
+        let orphans = take_shared(&mut kept, Among::ConnectedOtherThan(self.session));
+        kept.retain(|delivery| delivery.terms.qos > Qos::AtMostOnce);
         for delivery in &mut kept {
             delivery.message = delivery.message.kept();
         }
@@ -297,11 +346,34 @@ impl Mailbox {
         };
         self.bounds.metrics.add_dropped(dropped);
         pressed.into_iter().for_each(Waker::wake);
+        orphans
     }
 
-    /// The session has ended; nothing more is taken.
-    pub(crate) fn close(&self) {
-        let (queue, pressed) = {
+    /// Takes back what no other member of a shared subscription could have, for when the client returns.
+    pub(crate) fn take_back(&self, orphans: Vec<Delivery>) {
+        let mut dropped = 0;
+        {
+            let mut inner = self.inner.lock();
+            for mut delivery in orphans {
+                let kept = match inner.receiver {
+                    Receiver::Away if delivery.terms.qos > Qos::AtMostOnce => {
+                        delivery.message = delivery.message.kept();
+                        self.keep(&mut inner, delivery)
+                    }
+                    Receiver::Away | Receiver::Gone => Pushed::Dropped,
+                    Receiver::Connected { .. } => self.hand_in(&mut inner, delivery),
+                };
+                dropped += u64::from(matches!(kept, Pushed::Dropped | Pushed::Displaced));
+            }
+        }
+        self.bounds.metrics.add_dropped(dropped);
+        self.wake();
+    }
+
+    /// The session has ended; nothing more is taken. Gives back what another member of a shared
+    /// subscription can have.
+    pub(crate) fn close(&self) -> Vec<Delivery> {
+        let (mut queue, pressed) = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
                 self.bounds.queued_bytes.fetch_sub(inner.bytes, Ordering::Relaxed);
@@ -311,8 +383,8 @@ impl Mailbox {
             inner.waker = None;
             (std::mem::take(&mut inner.queue), std::mem::take(&mut inner.pressed))
         };
-        drop(queue);
         pressed.into_iter().for_each(Waker::wake);
+        take_shared(&mut queue, Among::OthersThan(self.session))
     }
 
     /// Swaps everything that waits into `empty`, which must be empty.
@@ -383,9 +455,25 @@ impl Mailbox {
     }
 }
 
+/// Takes what came by a shared subscription, and another member can have, out of a queue.
+fn take_shared(queue: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
+    if queue.iter().all(|delivery| delivery.terms.group().is_none()) {
+        return Vec::new();
+    }
+    let has_taker = |delivery: &Delivery| {
+        delivery.terms.group().is_some_and(|group| group.has_taker(&delivery.message, among))
+    };
+    let (shared, own): (VecDeque<_>, VecDeque<_>) = std::mem::take(queue).into_iter().partition(has_taker);
+    *queue = own;
+    shared.into()
+}
+
 impl Inner {
     fn put(&mut self, delivery: Delivery) {
         self.bytes += delivery.message.size();
+        if let Some(expires) = delivery.message.expires() {
+            self.soonest_expiry = Some(self.soonest_expiry.map_or(expires, |soonest| soonest.min(expires)));
+        }
         self.queue.push_back(delivery);
     }
 

@@ -23,7 +23,7 @@ fn mailbox(persistent: bool, change: impl FnOnce(&mut Limits)) -> Arc<Mailbox> {
 
 fn push(mailbox: &Mailbox, qos: Qos, bytes: usize) -> Pushed {
     let message = Message::of_broker("t".parse().unwrap(), Bytes::from(vec![b'x'; bytes]));
-    mailbox.push(&Arc::new(message), qos, &mut None)
+    mailbox.push(&Arc::new(message), Terms::of(qos), &mut None)
 }
 
 fn waiting(mailbox: &Mailbox) -> usize {
@@ -95,20 +95,23 @@ fn confidential_messages_are_kept_from_plaintext_and_kept_for_the_absent() {
     let mailbox = mailbox(true, |_| {});
     let secret = Arc::new(Message::confidential_for_tests("s", "secret"));
     mailbox.attach(false);
-    assert_eq!(mailbox.push(&secret, Qos::AtLeastOnce, &mut None), Pushed::Withheld);
+    assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Withheld);
     mailbox.park(VecDeque::new());
-    assert_eq!(mailbox.push(&secret, Qos::AtLeastOnce, &mut None), Pushed::Queued);
+    assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Queued);
     mailbox.attach(true);
-    assert_eq!(mailbox.push(&secret, Qos::AtLeastOnce, &mut None), Pushed::Taken);
+    assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Taken);
 }
 
 #[test]
 fn full_queues_drop_what_the_configuration_says() {
-    for (full, kept) in [(QueueFull::DropNewest, [1, 2]), (QueueFull::DropOldest, [2, 3])] {
+    for (full, last, kept) in [
+        (QueueFull::DropNewest, Pushed::Dropped, [1, 2]),
+        (QueueFull::DropOldest, Pushed::Displaced, [2, 3]),
+    ] {
         let mailbox = mailbox(true, |limits| (limits.queue_messages_max, limits.queue_full) = (2, full));
         mailbox.park(VecDeque::new());
         let pushed: Vec<_> = (1..=3).map(|n| push(&mailbox, Qos::AtLeastOnce, n)).collect();
-        assert_eq!(pushed, [Pushed::Queued, Pushed::Queued, Pushed::Dropped]);
+        assert_eq!(pushed, [Pushed::Queued, Pushed::Queued, last]);
         mailbox.attach(true);
         let mut taken = VecDeque::new();
         mailbox.take(&mut taken);
@@ -147,4 +150,24 @@ fn a_pressed_publisher_is_woken_when_the_inbox_is_taken() {
     assert_eq!(waiting(&mailbox), 2);
     assert_eq!(woken.0.load(Ordering::SeqCst), 1);
     assert!(mailbox.poll_relieved(&mut cx).is_ready());
+}
+
+#[test]
+fn a_full_queue_makes_room_by_what_has_expired() {
+    let mailbox = mailbox(true, |limits| limits.queue_messages_max = 2);
+    mailbox.park(VecDeque::new());
+    let long_ago = Instant::now().checked_sub(std::time::Duration::from_secs(60)).unwrap();
+    let late = Arc::new(Message::expiring_for_tests("t", "late", 30, long_ago));
+    let lasting = Arc::new(Message::expiring_for_tests("t", "lasting", 600, long_ago));
+    for message in [&lasting, &late] {
+        assert_eq!(mailbox.push(message, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Queued);
+    }
+    assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Queued);
+    assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Dropped);
+    mailbox.attach(true);
+    let mut taken = VecDeque::new();
+    mailbox.take(&mut taken);
+    let payloads: Vec<_> = taken.iter().map(|delivery| delivery.message.payload().clone()).collect();
+    assert_eq!(payloads, ["lasting", "x"]);
+    assert_eq!(mailbox.bounds.queued_bytes.load(Ordering::SeqCst), 0);
 }

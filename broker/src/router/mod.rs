@@ -5,17 +5,23 @@
 //! match, keep, hand out. Answers with the store's position that an acknowledgement has to wait for,
 //! and waits for nothing itself.
 
+mod shared;
 mod tree;
 
-use crate::delivery::SessionId;
+pub(crate) use shared::{Among, Group};
+
+use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Pushed};
 use crate::metrics::Metrics;
 use crate::retained::{Order, Retained};
 use crate::store::{Change, Position, Store};
+use bytestring::ByteString;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
-use sealmq_protocol::{Qos, TopicFilter, TopicName};
+use sealmq_protocol::packet::SubscriptionOptions;
+use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicName};
+use shared::Member;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tree::Tree;
@@ -36,7 +42,7 @@ const TURN_WORK_MAX: usize = 16_384;
 
 /// From one message to every delivery.
 pub(crate) struct Router {
-    tree: RwLock<Tree<Target>>,
+    tree: RwLock<Tree<Subscriber, Listener>>,
     /// Rises with every change of the tree: what was remembered before it is stale.
     generation: AtomicU64,
     retained: Retained,
@@ -46,17 +52,51 @@ pub(crate) struct Router {
     metrics: Arc<Metrics>,
 }
 
-/// A subscriber that a topic matches, with the highest QoS of its overlapping subscriptions.
-#[derive(Clone)]
+/// Who listens.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Subscriber {
+    Session(SessionId),
+    Group(ByteString),
+}
+
+/// What is known of who listens.
+enum Listener {
+    Session(Arc<Mailbox>, SubscriptionOptions, Option<Arc<Via>>),
+    Group(Arc<Group>),
+}
+
+/// Everybody who listens to a topic.
+#[derive(Default)]
+struct Audience {
+    targets: Vec<Target>,
+    groups: Vec<Arc<Group>>,
+}
+
+/// A session that a topic matches, by one subscription or several ([MQTT-3.3.4-2]).
 struct Target {
     mailbox: Arc<Mailbox>,
+    /// The highest of them.
     qos: Qos,
+    /// Whether one of them wants RETAIN as it was published.
+    retain_as_published: bool,
+    via: Option<Arc<Via>>,
+}
+
+/// What became of a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Routed {
+    /// An acknowledgement may leave once the store has reached it.
+    pub(crate) position: Position,
+    /// What an MQTT 5 publisher is told.
+    pub(crate) reason: ReasonCode,
 }
 
 /// What one turn of a connection gathers while it routes: receivers to wake when the turn is over,
 /// one that should be waited for, and the memory of what matched.
 #[derive(Default)]
 pub(crate) struct Turn {
+    /// Whose messages they are: a subscription with No Local does not get its own.
+    publisher: Option<SessionId>,
     matched: Matched,
     touched: Vec<Arc<Mailbox>>,
     pressed: Option<Arc<Mailbox>>,
@@ -73,7 +113,7 @@ pub(crate) struct Turn {
 #[derive(Default)]
 struct Matched {
     generation: u64,
-    by_topic: FxHashMap<TopicName, Arc<[Target]>>,
+    by_topic: FxHashMap<TopicName, Arc<Audience>>,
     targets: usize,
 }
 
@@ -84,32 +124,91 @@ impl Router {
         Self { tree, generation, retained, no_room, store, metrics }
     }
 
-    /// Hands `message` to everybody who listens. An acknowledgement of it may leave once the store
-    /// has reached the position returned.
-    pub(crate) fn route(&self, message: Message, turn: &mut Turn) -> Position {
+    /// Hands `message` to everybody who listens.
+    pub(crate) fn route(&self, message: Message, turn: &mut Turn) -> Routed {
         let message = Arc::new(message);
         let mut detached = None;
-        if message.retain() {
-            self.retain(&message, &mut detached, turn);
+        let kept = !message.retain() || self.retain(&message, &mut detached, turn);
+        let (audience, walked) = turn.matched.find(self, message.topic(), turn.publisher);
+        turn.work += audience.targets.len() + if walked { WALK_WORK } else { 0 };
+        let (mut taken, mut dropped) = (false, false);
+        for target in &audience.targets {
+            let terms = target.terms(&message);
+            let pushed = self.hand_to(&target.mailbox, &message, terms, &mut detached, turn);
+            taken |= pushed.is_taken();
+            dropped |= pushed == Pushed::Dropped;
         }
-        let (targets, walked) = turn.matched.find(self, message.topic());
-        turn.work += targets.len() + if walked { WALK_WORK } else { 0 };
-        for target in targets.iter() {
-            let qos = target.qos.min(message.qos());
-            let keep = self.store.keeps() && target.mailbox.persistent() && qos > Qos::AtMostOnce;
-            if keep {
-                let (session, message) = (target.mailbox.session(), message.clone());
-                turn.changes.push(Change::Queued { session, message, qos });
-            }
-            let pushed = target.mailbox.push(&message, qos, &mut detached);
-            turn.note(pushed, &target.mailbox);
+        for group in &audience.groups {
+            turn.work += group.members();
+            let pushed = self.hand_to_one_of(group, &message, Among::Everybody, &mut detached, turn);
+            taken |= pushed.is_taken();
+            dropped |= pushed == Pushed::Dropped;
         }
+        let reason = if !kept || dropped && !taken {
+            ReasonCode::QuotaExceeded
+        } else if audience.targets.is_empty() && audience.groups.is_empty() {
+            ReasonCode::NoMatchingSubscribers
+        } else {
+            ReasonCode::Success
+        };
+        Routed { position: self.store_changes(turn), reason }
+    }
+
+    fn store_changes(&self, turn: &mut Turn) -> Position {
         if turn.changes.is_empty() { Position::START } else { self.store.append(&mut turn.changes) }
     }
 
-    fn retain(&self, message: &Arc<Message>, detached: &mut Option<Arc<Message>>, turn: &mut Turn) {
+    fn hand_to(
+        &self,
+        mailbox: &Arc<Mailbox>,
+        message: &Arc<Message>,
+        terms: Terms,
+        detached: &mut Option<Arc<Message>>,
+        turn: &mut Turn,
+    ) -> Pushed {
+        if self.store.keeps() && mailbox.persistent() && terms.qos > Qos::AtMostOnce {
+            let (session, message) = (mailbox.session(), message.clone());
+            turn.changes.push(Change::Queued { session, message, qos: terms.qos });
+        }
+        let pushed = mailbox.push(message, terms, detached);
+        turn.note(pushed, mailbox);
+        pushed
+    }
+
+    /// Hands a message to one member of a group: the next in turn of those that are connected and may
+    /// have it; where there is none, the next that is away and for whom it is kept.
+    fn hand_to_one_of(
+        &self,
+        group: &Group,
+        message: &Arc<Message>,
+        among: Among,
+        detached: &mut Option<Arc<Message>>,
+        turn: &mut Turn,
+    ) -> Pushed {
+        let Some(Member { mailbox, terms }) = group.choose(message, among) else { return Pushed::Unwanted };
+        self.hand_to(&mailbox, message, terms, detached, turn)
+    }
+
+    /// What a member of shared subscriptions was given and has not had, for another one; it comes back
+    /// where there is nobody else.
+    pub(crate) fn hand_over(&self, orphans: Vec<Delivery>, among: Among, turn: &mut Turn) -> Vec<Delivery> {
+        let mut left = Vec::new();
+        for delivery in orphans {
+            let Some(group) = delivery.terms.group().cloned() else { continue };
+            match self.hand_to_one_of(&group, &delivery.message, among, &mut None, turn) {
+                Pushed::Unwanted | Pushed::Withheld => left.push(delivery),
+                _ => {}
+            }
+        }
+        self.store_changes(turn);
+        left
+    }
+
+    /// Keeps the topic's message; whether there was room.
+    fn retain(&self, message: &Arc<Message>, detached: &mut Option<Arc<Message>>, turn: &mut Turn) -> bool {
         let kept = detached.get_or_insert_with(|| message.kept());
-        if self.retained.set(kept).is_err() {
+        let has_room = self.retained.set(kept).is_ok();
+        if !has_room {
             turn.dropped += 1;
             // Said ever more seldom, so that a flood of messages is no flood of lines.
             let times = self.no_room.fetch_add(1, Ordering::Relaxed) + 1;
@@ -122,9 +221,10 @@ impl Router {
             }
         }
         if self.store.keeps() {
-            let message = (!kept.payload().is_empty()).then(|| kept.clone());
+            let message = (has_room && !kept.payload().is_empty()).then(|| kept.clone());
             turn.changes.push(Change::Retained { topic: kept.topic().clone(), message });
         }
+        has_room
     }
 
     /// Ends a turn: wakes each receiver once. Returns a receiver over its bounds, if there is one.
@@ -139,12 +239,23 @@ impl Router {
     }
 
     /// Adds subscriptions, or replaces those with the same filters; from now on they are routed to.
-    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, filters: &[(TopicFilter, Qos)]) -> Order {
-        for some in filters.chunks(LOCKED_FILTERS_MAX) {
+    pub(crate) fn subscribe(&self, mailbox: &Arc<Mailbox>, subscriptions: &[Subscription]) -> Order {
+        for some in subscriptions.chunks(LOCKED_FILTERS_MAX) {
             let mut tree = self.tree.write();
-            for (filter, qos) in some {
-                let target = Target { mailbox: mailbox.clone(), qos: *qos };
-                tree.insert(filter, mailbox.session(), target);
+            for subscription in some {
+                let Subscription { filter, options, id, is_new: _ } = subscription;
+                let at = tree.at(filter.filter());
+                let Some(name) = filter.share_name() else {
+                    let listener = Listener::Session(mailbox.clone(), *options, Via::own(*id));
+                    at.insert(Subscriber::Session(mailbox.session()), listener);
+                    continue;
+                };
+                let group = at
+                    .entry(Subscriber::Group(name.clone()))
+                    .or_insert_with(|| Listener::Group(Arc::new(Group::default())));
+                if let Listener::Group(group) = group {
+                    Group::join(group, mailbox, *options, *id);
+                }
             }
         }
         self.generation.fetch_add(1, Ordering::Release);
@@ -152,11 +263,19 @@ impl Router {
     }
 
     /// Removes subscriptions of a session.
-    pub(crate) fn unsubscribe(&self, session: SessionId, filters: &[TopicFilter]) {
+    pub(crate) fn unsubscribe(&self, session: SessionId, filters: &[SubscriptionFilter]) {
         for some in filters.chunks(LOCKED_FILTERS_MAX) {
             let mut tree = self.tree.write();
             for filter in some {
-                tree.remove(filter, session);
+                let subscriber = match filter.share_name() {
+                    None => Subscriber::Session(session),
+                    Some(name) => Subscriber::Group(name.clone()),
+                };
+                tree.remove(filter.filter(), &subscriber, |listener| match listener {
+                    Listener::Session(..) => true,
+                    // The last to leave takes the group along.
+                    Listener::Group(group) => group.leave(session) == 0,
+                });
             }
         }
         self.generation.fetch_add(1, Ordering::Release);
@@ -169,6 +288,11 @@ impl Router {
 }
 
 impl Turn {
+    /// A turn of the connection that has this session.
+    pub(crate) fn of(publisher: SessionId) -> Self {
+        Self { publisher: Some(publisher), ..Self::default() }
+    }
+
     /// Whether enough was done for one turn, or a receiver should be let catch up first.
     pub(crate) fn is_full(&self) -> bool {
         self.pressed.is_some() || self.work >= TURN_WORK_MAX
@@ -195,7 +319,7 @@ impl Turn {
             Pushed::Taken | Pushed::Queued | Pushed::Unwanted => {}
             Pushed::Pressed => self.pressed = Some(mailbox.clone()),
             Pushed::Withheld => self.withheld += 1,
-            Pushed::Dropped => self.dropped += 1,
+            Pushed::Dropped | Pushed::Displaced => self.dropped += 1,
             Pushed::Overrun => {
                 self.dropped += u64::from(!mailbox.persistent());
                 self.touched.push(mailbox.clone());
@@ -206,36 +330,85 @@ impl Turn {
 
 impl Matched {
     /// Who listens to `topic`, and whether that had to be looked up.
-    fn find(&mut self, router: &Router, topic: &TopicName) -> (Arc<[Target]>, bool) {
+    fn find(
+        &mut self,
+        router: &Router,
+        topic: &TopicName,
+        publisher: Option<SessionId>,
+    ) -> (Arc<Audience>, bool) {
         let generation = router.generation.load(Ordering::Acquire);
         if self.generation != generation {
             *self = Self { generation, ..Self::default() };
         }
-        if let Some(targets) = self.by_topic.get(topic) {
-            return (targets.clone(), false);
+        if let Some(audience) = self.by_topic.get(topic) {
+            return (audience.clone(), false);
         }
-        let targets = router.matches(topic);
-        if topic.as_str().len() > REMEMBERED_TOPIC_BYTES_MAX || targets.len() > REMEMBERED_TARGETS_MAX {
-            return (targets, true);
+        let audience = Arc::new(router.audience(topic, publisher));
+        let targets = audience.targets.len() + audience.groups.len();
+        if topic.as_str().len() > REMEMBERED_TOPIC_BYTES_MAX || targets > REMEMBERED_TARGETS_MAX {
+            return (audience, true);
         }
-        if self.by_topic.len() >= REMEMBERED_TOPICS_MAX
-            || self.targets + targets.len() > REMEMBERED_TARGETS_MAX
-        {
+        if self.by_topic.len() >= REMEMBERED_TOPICS_MAX || self.targets + targets > REMEMBERED_TARGETS_MAX {
             *self = Self { generation, ..Self::default() };
         }
-        self.targets += targets.len();
-        self.by_topic.insert(topic.detached(), targets.clone());
-        (targets, true)
+        self.targets += targets;
+        self.by_topic.insert(topic.detached(), audience.clone());
+        (audience, true)
     }
 }
 
 impl Router {
-    /// Everybody whose filters match, once each, at the highest QoS ([MQTT-3.3.5-1]).
-    fn matches(&self, topic: &TopicName) -> Arc<[Target]> {
+    /// Everybody whose filters match: sessions once each, by all of their subscriptions together.
+    fn audience(&self, topic: &TopicName, publisher: Option<SessionId>) -> Audience {
+        let mut audience = Audience::default();
         let mut found: Vec<(SessionId, Target)> = Vec::new();
-        self.tree.read().each_match(topic, |session, target| found.push((session, target.clone())));
-        found.sort_unstable_by_key(|(session, target)| (*session, std::cmp::Reverse(target.qos)));
-        found.dedup_by_key(|(session, _)| *session);
-        found.into_iter().map(|(_, target)| target).collect()
+        self.tree.read().each_match(topic, |_, listener| match listener {
+            Listener::Group(group) => audience.groups.push(group.clone()),
+            // [MQTT-3.8.3-3]
+            Listener::Session(mailbox, options, _)
+                if options.no_local && Some(mailbox.session()) == publisher => {}
+            Listener::Session(mailbox, options, via) => {
+                let target = Target {
+                    mailbox: mailbox.clone(),
+                    qos: options.qos,
+                    retain_as_published: options.retain_as_published,
+                    via: via.clone(),
+                };
+                found.push((mailbox.session(), target));
+            }
+        });
+        found.sort_by_key(|(session, _)| *session);
+        for (_, target) in found {
+            match audience.targets.last_mut() {
+                Some(last) if Arc::ptr_eq(&last.mailbox, &target.mailbox) => last.merge(target),
+                _ => audience.targets.push(target),
+            }
+        }
+        audience
+    }
+}
+
+impl Target {
+    /// One delivery stands for all of a client's subscriptions: at the highest QoS, with all of their
+    /// identifiers ([MQTT-3.3.4-2], [MQTT-3.3.4-4]).
+    fn merge(&mut self, other: Self) {
+        self.qos = self.qos.max(other.qos);
+        self.retain_as_published |= other.retain_as_published;
+        self.via = match (self.via.take(), other.via) {
+            (Some(ours), Some(theirs)) => {
+                let both = ours.subscription_ids.iter().chain(&theirs.subscription_ids);
+                Some(Arc::new(Via { subscription_ids: both.copied().collect(), group: None }))
+            }
+            (ours, theirs) => ours.or(theirs),
+        };
+    }
+
+    fn terms(&self, message: &Message) -> Terms {
+        Terms {
+            qos: self.qos.min(message.qos()),
+            // [MQTT-3.3.1-12], [MQTT-3.3.1-13]
+            retain: self.retain_as_published && message.retain(),
+            via: self.via.clone(),
+        }
     }
 }

@@ -3,65 +3,62 @@
 //!
 //! Owned by the [`super::Router`], under its lock. Depth is bounded by `limits.topic_levels_max`.
 
-use crate::delivery::SessionId;
 use sealmq_protocol::filter::Level;
 use sealmq_protocol::{TopicFilter, TopicName};
 use std::collections::{BTreeMap, HashMap};
 
-/// Subscriptions by filter; `V` is what is known of a subscriber.
+/// Subscriptions by filter: `K` says whose, `V` what is known of it.
 #[derive(Debug)]
-pub(crate) struct Tree<V> {
-    root: Node<V>,
+pub(crate) struct Tree<K, V> {
+    root: Node<K, V>,
 }
 
 #[derive(Debug)]
-struct Node<V> {
+struct Node<K, V> {
     /// Keyed by what clients choose, so with the standard, seeded hash.
-    exact: HashMap<Box<str>, Node<V>>,
-    plus: Option<Box<Node<V>>>,
+    exact: HashMap<Box<str>, Node<K, V>>,
+    plus: Option<Box<Node<K, V>>>,
     /// Whose filter ends here.
-    ends: BTreeMap<SessionId, V>,
+    ends: BTreeMap<K, V>,
     /// Whose filter goes on with `#` from here: this level and everything below.
-    hash: BTreeMap<SessionId, V>,
+    hash: BTreeMap<K, V>,
 }
 
-impl<V> Default for Node<V> {
+impl<K, V> Default for Node<K, V> {
     fn default() -> Self {
         Self { exact: HashMap::new(), plus: None, ends: BTreeMap::new(), hash: BTreeMap::new() }
     }
 }
 
-impl<V> Default for Tree<V> {
+impl<K, V> Default for Tree<K, V> {
     fn default() -> Self {
         Self { root: Node::default() }
     }
 }
 
-impl<V> Tree<V> {
-    /// Adds a subscription, or replaces the session's one with the same filter ([MQTT-3.8.4-3]).
-    pub(crate) fn insert(&mut self, filter: &TopicFilter, session: SessionId, value: V) {
+impl<K: Ord, V> Tree<K, V> {
+    /// The subscriptions of a filter, to add one or replace it ([MQTT-3.8.4-3]). Whoever asks adds one:
+    /// only [`Tree::remove`] gives nodes back.
+    pub(crate) fn at(&mut self, filter: &TopicFilter) -> &mut BTreeMap<K, V> {
         let mut node = &mut self.root;
         for level in filter.levels() {
             node = match level {
                 Level::Exact(name) => node.exact.entry(name.into()).or_default(),
                 Level::Plus => node.plus.get_or_insert_default(),
-                Level::Hash => {
-                    node.hash.insert(session, value);
-                    return;
-                }
+                Level::Hash => return &mut node.hash,
             };
         }
-        node.ends.insert(session, value);
+        &mut node.ends
     }
 
-    /// Removes a subscription, and the nodes that nobody needs any more.
-    pub(crate) fn remove(&mut self, filter: &TopicFilter, session: SessionId) {
-        self.root.remove(&mut filter.levels(), session);
+    /// Removes a subscription, and the nodes that nobody needs any more, if `may` says so of it.
+    pub(crate) fn remove(&mut self, filter: &TopicFilter, key: &K, may: impl Fn(&V) -> bool) {
+        self.root.remove(&mut filter.levels(), key, &may);
     }
 
-    /// Calls `found` for each subscription that matches `topic`; a session with overlapping filters
-    /// comes up once for each.
-    pub(crate) fn each_match<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(SessionId, &'a V)) {
+    /// Calls `found` for each subscription that matches `topic`; who has overlapping filters comes up
+    /// once for each.
+    pub(crate) fn each_match<'a>(&'a self, topic: &TopicName, mut found: impl FnMut(&'a K, &'a V)) {
         // A leading wildcard does not match a topic that begins with `$` ([MQTT-4.7.2-1]).
         let wildcards = !topic.is_dollar();
         self.root.each_match(&mut topic.levels(), wildcards, &mut found);
@@ -74,22 +71,28 @@ impl<V> Tree<V> {
     }
 }
 
-impl<V> Node<V> {
+impl<K: Ord, V> Node<K, V> {
     fn is_empty(&self) -> bool {
         self.exact.is_empty() && self.plus.is_none() && self.ends.is_empty() && self.hash.is_empty()
     }
 
-    fn remove<'f>(&mut self, levels: &mut impl Iterator<Item = Level<'f>>, session: SessionId) {
+    fn remove<'f>(
+        &mut self,
+        levels: &mut impl Iterator<Item = Level<'f>>,
+        key: &K,
+        may: &impl Fn(&V) -> bool,
+    ) {
+        let remove_from = |subscriptions: &mut BTreeMap<K, V>| {
+            if subscriptions.get(key).is_some_and(may) {
+                subscriptions.remove(key);
+            }
+        };
         match levels.next() {
-            None => {
-                self.ends.remove(&session);
-            }
-            Some(Level::Hash) => {
-                self.hash.remove(&session);
-            }
+            None => remove_from(&mut self.ends),
+            Some(Level::Hash) => remove_from(&mut self.hash),
             Some(Level::Plus) => {
                 if let Some(plus) = &mut self.plus {
-                    plus.remove(levels, session);
+                    plus.remove(levels, key, may);
                     if plus.is_empty() {
                         self.plus = None;
                     }
@@ -97,7 +100,7 @@ impl<V> Node<V> {
             }
             Some(Level::Exact(name)) => {
                 if let Some(child) = self.exact.get_mut(name) {
-                    child.remove(levels, session);
+                    child.remove(levels, key, may);
                     if child.is_empty() {
                         self.exact.remove(name);
                     }
@@ -110,13 +113,13 @@ impl<V> Node<V> {
         &'a self,
         levels: &mut (impl Iterator<Item = &'t str> + Clone),
         wildcards: bool,
-        found: &mut impl FnMut(SessionId, &'a V),
+        found: &mut impl FnMut(&'a K, &'a V),
     ) {
         if wildcards {
-            self.hash.iter().for_each(|(session, value)| found(*session, value));
+            self.hash.iter().for_each(|(key, value)| found(key, value));
         }
         let Some(level) = levels.next() else {
-            self.ends.iter().for_each(|(session, value)| found(*session, value));
+            self.ends.iter().for_each(|(key, value)| found(key, value));
             return;
         };
         if wildcards && let Some(plus) = &self.plus {
@@ -137,9 +140,9 @@ mod tests {
         text.parse().unwrap()
     }
 
-    fn matching(tree: &Tree<u8>, name: &str) -> Vec<u64> {
+    fn matching(tree: &Tree<u64, u8>, name: &str) -> Vec<u64> {
         let mut all = vec![];
-        tree.each_match(&topic(name), |session, _| all.push(session.0));
+        tree.each_match(&topic(name), |key, _| all.push(*key));
         all.sort_unstable();
         all
     }
@@ -147,7 +150,7 @@ mod tests {
     #[test]
     fn hash_matches_its_parent_level() {
         let mut tree = Tree::default();
-        tree.insert(&"a/#".parse().unwrap(), SessionId(1), 0);
+        tree.at(&"a/#".parse().unwrap()).insert(1, 0);
         assert_eq!(matching(&tree, "a"), [1]);
         assert_eq!(matching(&tree, "a/b/c"), [1]);
         assert!(matching(&tree, "ab").is_empty());
@@ -157,7 +160,7 @@ mod tests {
     fn leading_wildcards_do_not_match_dollar_topics() {
         let mut tree = Tree::default();
         for (n, filter) in ["#", "+/a", "$SYS/#", "$SYS/+"].iter().enumerate() {
-            tree.insert(&filter.parse().unwrap(), SessionId(n as u64), 0);
+            tree.at(&filter.parse().unwrap()).insert(n as u64, 0);
         }
         assert_eq!(matching(&tree, "$SYS/a"), [2, 3]);
         assert_eq!(matching(&tree, "b/a"), [0, 1]);
@@ -165,14 +168,14 @@ mod tests {
 
     #[test]
     fn removal_leaves_nothing_behind() {
-        let mut tree = Tree::default();
+        let mut tree: Tree<u64, u8> = Tree::default();
         for filter in ["a/+/c", "a/#", "a", "#", "+"] {
-            tree.insert(&filter.parse().unwrap(), SessionId(7), 0);
-            tree.insert(&filter.parse().unwrap(), SessionId(8), 0);
+            tree.at(&filter.parse().unwrap()).insert(7, 0);
+            tree.at(&filter.parse().unwrap()).insert(8, 0);
         }
         for session in [7, 8] {
             for filter in ["a/+/c", "a/#", "a", "#", "+", "never/there"] {
-                tree.remove(&filter.parse().unwrap(), SessionId(session));
+                tree.remove(&filter.parse().unwrap(), &session, |_| true);
             }
         }
         assert!(tree.is_empty());
@@ -204,10 +207,10 @@ mod tests {
             let filters: Vec<TopicFilter> = filters.iter().filter_map(|f| f.parse().ok()).collect();
             let mut tree = Tree::default();
             for (n, filter) in filters.iter().enumerate() {
-                tree.insert(filter, SessionId(n as u64), 0u8);
+                tree.at(filter).insert(n as u64, 0u8);
             }
             for (n, filter) in filters.iter().enumerate().filter(|(n, _)| removed[*n]) {
-                tree.remove(filter, SessionId(n as u64));
+                tree.remove(filter, &(n as u64), |_| true);
             }
             for name in topics.iter().filter(|t| !t.is_empty()) {
                 let expected: Vec<u64> = filters.iter().enumerate()

@@ -1,16 +1,17 @@
 //! Step 3 of a PUBLISH's road: what the client sends. Takes a well-formed PUBLISH from `connection/`
-//! (step 2), stops the duplicate, and asks for the rest to be taken to `ingress/` (step 4); the
-//! acknowledgement is owed from the moment the outcome is known, and never before.
+//! (step 2), resolves its topic alias, stops the duplicate and what goes beyond the receive maximum, and
+//! asks for the rest to be taken to `ingress/` (step 4); the acknowledgement is owed from the moment the
+//! outcome is known, and never before.
 //!
 //! Owns the packet ids of QoS 2 messages that were received and not released, and the fingerprints
 //! of envelopes taken lately, by which a repetition of the protocol is told from an attack.
 
 use super::{Action, Ending, Session};
-use crate::ingress::{Fingerprint, Refusal};
+use crate::ingress::{Fingerprint, Refusal, Submission};
 use crate::store::Position;
 use rustc_hash::FxHashMap;
-use sealmq_protocol::packet::{PacketId, Publish};
-use sealmq_protocol::{Packet, ProtocolError, Qos};
+use sealmq_protocol::packet::{Ack, Diagnostics, PacketId, Publish, Version};
+use sealmq_protocol::{Packet, ProtocolError, Qos, ReasonCode};
 use std::collections::VecDeque;
 
 /// Envelopes of QoS 1 whose packet id and fingerprint are remembered.
@@ -25,18 +26,18 @@ pub(crate) struct Receipt {
 }
 
 impl Receipt {
-    /// The receipt for a PUBLISH.
-    pub(crate) fn of(publish: &Publish) -> Self {
-        Self { dup: publish.dup, qos: publish.qos, packet_id: publish.packet_id }
+    /// The packet id of a QoS 2 message.
+    pub(crate) fn exactly_once(self) -> Option<PacketId> {
+        self.packet_id.filter(|_| self.qos == Qos::ExactlyOnce)
     }
 }
 
 /// What became of a message that was taken to ingress and router.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// Handed to everybody who listens; held once the store reaches the position. With the
+    /// Handed to whoever listens, and how that went; held once the store reaches the position. With the
     /// fingerprint of the envelope that it came in, if it did.
-    Routed(Position, Option<Fingerprint>),
+    Routed(Position, ReasonCode, Option<Fingerprint>),
     /// Not admitted; with the fingerprint of what was refused, if it was an envelope.
     Refused(Refusal, Option<Fingerprint>),
 }
@@ -45,20 +46,33 @@ pub(super) struct Inbound {
     /// QoS 2 messages received and not released, with what their PUBREC had to wait for.
     received: FxHashMap<PacketId, Position>,
     received_max: usize,
+    /// Messages of QoS 1 and 2 that the client still waits to have acknowledged in full.
+    owed: usize,
     taken: VecDeque<(PacketId, Fingerprint)>,
 }
 
 impl Inbound {
-    pub(super) fn new(received_max: usize) -> Self {
-        Self { received: FxHashMap::default(), received_max, taken: VecDeque::new() }
+    pub(super) fn new() -> Self {
+        Self { received: FxHashMap::default(), received_max: usize::MAX, owed: 0, taken: VecDeque::new() }
     }
 
-    /// PUBREL: the packet id is free again ([MQTT-4.3.3-2]).
-    pub(super) fn release(&mut self, id: PacketId) {
-        self.received.remove(&id);
+    /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
+    /// anew (§4.9), but what it has not released is unfinished still.
+    pub(super) fn attach(&mut self, received_max: usize) {
+        self.received_max = received_max;
+        self.owed = self.received.len();
+    }
+
+    /// PUBREL: the packet id is free again ([MQTT-4.3.3-11]). Whether it was in use.
+    pub(super) fn release(&mut self, id: PacketId) -> bool {
+        let known = self.received.remove(&id).is_some();
+        if known {
+            self.owed = self.owed.saturating_sub(1);
+        }
         if self.received.is_empty() && self.received.capacity() > 64 {
             self.received.shrink_to_fit();
         }
+        known
     }
 
     fn remember(&mut self, id: PacketId, fingerprint: Fingerprint) {
@@ -76,28 +90,58 @@ impl Inbound {
 
 impl Session {
     pub(super) fn handle_publish(&mut self, publish: Publish) {
-        if let (Qos::ExactlyOnce, Some(id)) = (publish.qos, publish.packet_id) {
-            if let Some(position) = self.inbound.received.get(&id) {
-                // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-2]).
-                self.actions.push_back(Action::Acknowledge(Packet::PubRec(id), *position));
-                return;
-            }
-            if self.inbound.received.len() >= self.inbound.received_max {
-                self.close(Ending::Protocol(ProtocolError::ReceiveMaximumExceeded));
-                return;
-            }
+        if let Err(error) = self.take_publish(publish) {
+            self.close(Ending::Protocol(error));
         }
-        self.actions.push_back(Action::Route(publish));
+    }
+
+    fn take_publish(&mut self, publish: Publish) -> Result<(), ProtocolError> {
+        let Publish { dup, qos, retain, packet_id, message_expiry_s, properties, payload, .. } = publish;
+        if qos.bits() > self.offer.qos_max {
+            return Err(ProtocolError::QosNotSupported); // [MQTT-3.2.2-11]
+        }
+        if retain && !self.offer.retain_available {
+            return Err(ProtocolError::RetainNotSupported); // [MQTT-3.2.2-14]
+        }
+        // Before anything else looks at the packet, and of a duplicate too: it may set an alias.
+        let topic = self.link.aliases.resolve(publish.topic, publish.topic_alias)?;
+        if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id)
+            && let Some(position) = self.inbound.received.get(&id)
+        {
+            // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-10]).
+            let again = Packet::PubRec(Ack::success(id));
+            self.actions.push_back(Action::Acknowledge(again, *position));
+            return Ok(());
+        }
+        self.count_inbound(qos)?;
+        let submission = Submission { topic, payload, qos, retain, message_expiry_s, properties };
+        self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
+        Ok(())
+    }
+
+    /// The receive maximum binds clients of MQTT 5; those of 3.1.1 have a bound on what costs memory.
+    fn count_inbound(&mut self, qos: Qos) -> Result<(), ProtocolError> {
+        let unfinished = match (qos, self.link.version) {
+            (Qos::AtMostOnce, _) => return Ok(()),
+            (_, Version::V5) => self.inbound.owed,
+            (Qos::AtLeastOnce, Version::V31 | Version::V311) => 0,
+            (Qos::ExactlyOnce, Version::V31 | Version::V311) => self.inbound.received.len(),
+        };
+        if unfinished >= self.inbound.received_max {
+            return Err(ProtocolError::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
+        }
+        self.inbound.owed += 1;
+        Ok(())
     }
 
     /// What became of the message that [`Action::Route`] gave out.
     pub(crate) fn handle_outcome(&mut self, receipt: Receipt, outcome: &Outcome) {
         match *outcome {
-            Outcome::Routed(position, fingerprint) => {
+            Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
-                self.acknowledge(receipt, position);
+                self.acknowledge(receipt, reason, None, position);
             }
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
@@ -107,28 +151,51 @@ impl Session {
                         .zip(fingerprint)
                         .is_some_and(|(id, f)| self.inbound.was_taken(id, f));
                 let refusal = if repeated { Refusal::Repeated } else { refusal };
-                let disconnects = refusal.disconnects();
                 self.actions.push_back(Action::Report(refusal));
-                if disconnects {
-                    self.close(Ending::Refused);
+                if refusal.disconnects() {
+                    self.close(Ending::Refused(refusal.reason()));
                 } else {
                     // A device that is not acknowledged would send the same packet for ever.
-                    self.acknowledge(receipt, Position::START);
+                    let said = refusal.explanation().filter(|_| self.link.problem_information);
+                    self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START);
                 }
             }
         }
     }
 
-    fn acknowledge(&mut self, receipt: Receipt, position: Position) {
-        let Some(id) = receipt.packet_id else { return };
+    fn acknowledge(
+        &mut self,
+        receipt: Receipt,
+        reason: ReasonCode,
+        diagnostics: Option<Box<Diagnostics>>,
+        position: Position,
+    ) {
+        let Some(packet_id) = receipt.packet_id else { return };
+        let ack = Ack { packet_id, reason, diagnostics };
         let packet = match receipt.qos {
             Qos::AtMostOnce => return,
-            Qos::AtLeastOnce => Packet::PubAck(id),
+            Qos::AtLeastOnce => Packet::PubAck(ack),
             Qos::ExactlyOnce => {
-                self.inbound.received.insert(id, position);
-                Packet::PubRec(id)
+                // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
+                if !reason.is_error() || self.link.version < Version::V5 {
+                    self.inbound.received.insert(packet_id, position);
+                }
+                Packet::PubRec(ack)
             }
         };
         self.actions.push_back(Action::Acknowledge(packet, position));
+    }
+
+    /// An acknowledgement has left: the client may send one message more, if that was the last word on
+    /// this one.
+    pub(crate) fn handle_acknowledged(&mut self, packet: &Packet) {
+        let last = match packet {
+            Packet::PubAck(_) => true,
+            Packet::PubRec(ack) => ack.reason.is_error() && self.link.version == Version::V5,
+            _ => false,
+        };
+        if last {
+            self.inbound.owed = self.inbound.owed.saturating_sub(1);
+        }
     }
 }

@@ -7,27 +7,34 @@
 //! Four verbs: [`Session::handle_packet`], [`Session::handle_timeout`], [`Session::poll_action`]
 //! (with [`Session::poll_transmit`] for what waits for room to write), [`Session::poll_timeout`].
 
+mod alias;
 pub(crate) mod connect;
+mod ending;
 mod inbound;
 mod outbound;
 mod subscribe;
 #[cfg(test)]
 mod tests;
+mod will;
 
+pub(crate) use ending::Ending;
 pub(crate) use inbound::{Outcome, Receipt};
+pub(crate) use outbound::{Dispatch, PassedOver};
+pub(crate) use will::WillAtEnd;
 
-use crate::delivery::{Delivery, SessionId};
-use crate::ingress::Refusal;
-use crate::ingress::message::Message;
+use crate::delivery::{Delivery, SessionId, Subscription};
+use crate::ingress::{Refusal, Submission};
 use crate::retained::{Order, Page};
 use crate::store::Position;
 use bytestring::ByteString;
+use connect::Terms;
 use inbound::Inbound;
-use outbound::Outbound;
+use outbound::{Outbound, Receiver};
 use sealmq_config::limits::Limits;
-use sealmq_protocol::packet::{PublishHeader, Subscribe, Will};
-use sealmq_protocol::{Packet, ProtocolError, Qos, TopicFilter, TopicName, packet};
-use std::collections::{BTreeMap, VecDeque};
+use sealmq_config::mqtt::Mqtt;
+use sealmq_protocol::packet::{Ack, Auth, Disconnect, Subscribe, Version, Will};
+use sealmq_protocol::{Packet, ProtocolError, ReasonCode, SubscriptionFilter, TopicFilter, TopicName};
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -36,20 +43,21 @@ use std::time::{Duration, Instant};
 pub(crate) enum Action {
     /// Send a packet.
     Send(Packet),
-    /// Send a packet, once the store has reached a position.
+    /// Send a packet, once the store has reached a position; then say so by
+    /// [`Session::handle_acknowledged`].
     Acknowledge(Packet, Position),
     /// Send a message as PUBLISH.
-    Deliver(Arc<Message>, PublishHeader),
+    Deliver(Dispatch),
     /// Take a message to ingress and router; the outcome comes back by [`Session::handle_outcome`].
-    Route(packet::Publish),
+    Route(Submission, Receipt),
     /// A message was refused and is no repetition of the protocol: count and log it.
     Report(Refusal),
     /// Ask which of the filters the client may subscribe to; answered by [`Session::handle_permitted`].
     Permit(Subscribe),
     /// Add subscriptions to the router; answered by [`Session::handle_subscribed`].
-    Subscribe(Vec<(TopicFilter, Qos)>),
+    Subscribe(Vec<Subscription>),
     /// Remove subscriptions from the router.
-    Unsubscribe(Vec<TopicFilter>),
+    Unsubscribe(Vec<SubscriptionFilter>),
     /// Read a page of retained messages; answered by [`Session::handle_page`].
     ReadRetained {
         /// Which topics.
@@ -59,36 +67,10 @@ pub(crate) enum Action {
         /// Behind this topic.
         after: Option<TopicName>,
     },
+    /// Take a step of the authentication (§4.12.1).
+    Authenticate(Box<Auth>),
     /// Close the connection.
     Close(Ending),
-}
-
-/// Why a connection ends.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Ending {
-    /// The client sent DISCONNECT.
-    Disconnect,
-    /// The socket is gone.
-    SocketClosed,
-    /// The client broke the protocol.
-    Protocol(ProtocolError),
-    /// A new connection claimed the client id.
-    TakenOver,
-    /// The client fell too far behind its subscriptions.
-    Overrun,
-    /// The client takes nothing of what is written to it.
-    WriteStalled,
-    /// The policy of a topic asks for it when a message is refused.
-    Refused,
-    /// The server stops.
-    Shutdown,
-}
-
-impl Ending {
-    /// Whether the will is published: on every end but DISCONNECT ([MQTT-3.1.2-8], [MQTT-3.14.4-3]).
-    pub(crate) fn publishes_will(self) -> bool {
-        self != Self::Disconnect
-    }
 }
 
 /// See the module's description.
@@ -96,37 +78,68 @@ pub(crate) struct Session {
     id: SessionId,
     client_id: ByteString,
     persistent: bool,
-    subscriptions: BTreeMap<TopicFilter, Qos>,
+    offer: Arc<Mqtt>,
+    subscriptions: BTreeSet<SubscriptionFilter>,
     subscriptions_max: usize,
     /// What the subscriptions cost the broker, and may cost.
     subscription_bytes: usize,
     subscription_bytes_max: usize,
     inbound: Inbound,
+    inbound_qos2_max: usize,
     outbound: Outbound,
     link: Link,
     actions: VecDeque<Action>,
 }
 
 /// What belongs to the connection that holds the session now.
-#[derive(Default)]
 struct Link {
+    version: Version,
     will: Option<Will>,
+    /// How long the session is kept after the connection; none: for ever.
+    session_expiry: Option<Duration>,
     keep_alive: Option<Duration>,
     heard: Option<Instant>,
+    /// Whether the client wants to hear more than reason codes ([MQTT-3.1.2-29]).
+    problem_information: bool,
+    authentication_method: Option<ByteString>,
+    aliases: alias::Inbound,
+}
+
+impl Default for Link {
+    fn default() -> Self {
+        Self {
+            version: Version::V311,
+            will: None,
+            session_expiry: None,
+            keep_alive: None,
+            heard: None,
+            problem_information: false,
+            authentication_method: None,
+            aliases: alias::Inbound::default(),
+        }
+    }
 }
 
 impl Session {
     /// A new session, to be connected by [`Session::attach`].
-    pub(crate) fn new(id: SessionId, client_id: ByteString, persistent: bool, limits: &Limits) -> Self {
+    pub(crate) fn new(
+        id: SessionId,
+        client_id: ByteString,
+        persistent: bool,
+        limits: &Limits,
+        offer: Arc<Mqtt>,
+    ) -> Self {
         Self {
             id,
             client_id,
             persistent,
-            subscriptions: BTreeMap::new(),
+            offer,
+            subscriptions: BTreeSet::new(),
             subscriptions_max: limits.subscriptions_per_client_max,
             subscription_bytes: 0,
             subscription_bytes_max: limits.subscription_bytes_per_client_max,
-            inbound: Inbound::new(limits.inbound_qos2_max),
+            inbound: Inbound::new(),
+            inbound_qos2_max: limits.inbound_qos2_max,
             outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max),
             link: Link::default(),
             actions: VecDeque::new(),
@@ -143,36 +156,57 @@ impl Session {
         &self.client_id
     }
 
-    /// Whether it outlives its connection.
+    /// Whether it was begun to outlive its connection, so that its messages are kept.
     pub(crate) fn persistent(&self) -> bool {
         self.persistent
     }
 
-    /// All filters subscribed to.
-    pub(crate) fn filters(&self) -> impl Iterator<Item = &TopicFilter> {
-        self.subscriptions.keys()
+    /// How long it is kept after the connection at hand; none: for ever.
+    pub(crate) fn expiry(&self) -> Option<Duration> {
+        self.link.session_expiry
     }
 
-    /// A connection takes the session up. What was sent and not acknowledged is sent again, in order
-    /// ([MQTT-4.4.0-1]); `secure` says whether confidential messages may be.
-    pub(crate) fn attach(&mut self, keep_alive_s: u16, will: Option<Will>, secure: bool, now: Instant) {
-        // One and a half times the keep alive ([MQTT-3.1.2-24]); zero turns it off.
-        let keep_alive = (keep_alive_s > 0).then(|| Duration::from_millis(u64::from(keep_alive_s) * 1_500));
-        self.link = Link { will, keep_alive, heard: Some(now) };
+    /// All filters subscribed to.
+    pub(crate) fn filters(&self) -> impl Iterator<Item = &SubscriptionFilter> {
+        self.subscriptions.iter()
+    }
+
+    /// A connection takes the session up, on its own terms. What was sent and not acknowledged is sent
+    /// again, in order ([MQTT-4.4.0-1]); `secure` says whether confidential messages may be.
+    pub(crate) fn attach(&mut self, terms: Terms, secure: bool, now: Instant) {
+        // One and a half times the keep alive ([MQTT-3.1.2-22]); zero turns it off.
+        let keep_alive = (terms.keep_alive_s > 0)
+            .then(|| Duration::from_millis(u64::from(terms.keep_alive_s) * 1_500));
+        let is_v5 = terms.version == Version::V5;
+        let aliases = if is_v5 { self.offer.topic_alias_maximum } else { 0 };
+        let session_expiry = terms.session_expiry();
+        self.link = Link {
+            version: terms.version,
+            will: terms.will,
+            session_expiry,
+            keep_alive,
+            heard: Some(now),
+            problem_information: terms.problem_information,
+            authentication_method: terms.authentication_method,
+            aliases: alias::Inbound::new(aliases),
+        };
         self.actions.clear();
-        self.outbound.attach(secure);
+        self.inbound.attach(if is_v5 { self.offer.receive_maximum.into() } else { self.inbound_qos2_max });
+        self.outbound.attach(Receiver {
+            secure,
+            version: terms.version,
+            receive_maximum: terms.receive_maximum,
+            packet_bytes_max: terms.packet_bytes_max,
+            aliases: alias::Outbound::new(terms.aliases_to_client),
+        });
     }
 
     /// The connection is over: what was taken from the mailbox and not sent goes back there.
     pub(crate) fn detach(&mut self) -> VecDeque<Delivery> {
-        self.link.will = None;
+        let session_expiry = self.link.session_expiry;
+        self.link = Link { session_expiry, ..Link::default() };
         self.actions.clear();
-        self.outbound.detach()
-    }
-
-    /// The will, to be published once: none if there is none or it was taken.
-    pub(crate) fn take_will(&mut self) -> Option<Will> {
-        self.link.will.take()
+        self.outbound.detach(self.id)
     }
 
     /// Takes one packet from the client.
@@ -180,29 +214,56 @@ impl Session {
         self.link.heard = Some(now);
         match packet {
             Packet::Publish(publish) => self.handle_publish(publish),
-            Packet::PubAck(id) => self.outbound.handle_puback(id),
-            Packet::PubRec(id) => {
-                self.outbound.handle_pubrec(id);
-                // Also for an id that is not known: else the client would wait for ever.
-                self.actions.push_back(Action::Send(Packet::PubRel(id)));
+            Packet::PubAck(ack) => self.outbound.handle_puback(ack.packet_id),
+            Packet::PubRec(ack) => {
+                if let Some(released) = self.outbound.handle_pubrec(ack.packet_id, ack.reason) {
+                    self.actions.push_back(Action::Send(Packet::PubRel(released)));
+                }
             }
-            Packet::PubComp(id) => self.outbound.handle_pubcomp(id),
-            Packet::PubRel(id) => {
-                self.inbound.release(id);
-                self.actions.push_back(Action::Send(Packet::PubComp(id)));
+            Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack.packet_id),
+            Packet::PubRel(ack) => {
+                let known = self.inbound.release(ack.packet_id);
+                let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
+                let complete = Packet::PubComp(Ack::of(ack.packet_id, reason));
+                self.actions.push_back(Action::Send(complete));
             }
             Packet::Subscribe(subscribe) => self.actions.push_back(Action::Permit(subscribe)),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
             Packet::PingReq => self.actions.push_back(Action::Send(Packet::PingResp)),
-            Packet::Disconnect => {
-                self.link.will = None; // [MQTT-3.14.4-3]
-                self.close(Ending::Disconnect);
-            }
+            Packet::Disconnect(disconnect) => self.handle_disconnect(&disconnect),
+            Packet::Auth(auth) => self.handle_auth(auth),
             Packet::Connect(_) => self.close(Ending::Protocol(ProtocolError::SecondConnect)),
             // The codec lets no packet through that only a server may send.
             Packet::ConnAck(_) | Packet::SubAck(_) | Packet::UnsubAck(_) | Packet::PingResp => {
                 self.close(Ending::Protocol(ProtocolError::ServerPacket));
             }
+        }
+    }
+
+    fn handle_disconnect(&mut self, disconnect: &Disconnect) {
+        if let Some(asked_s) = disconnect.session_expiry_s {
+            if asked_s > 0 && self.link.session_expiry == Some(Duration::ZERO) {
+                self.close(Ending::Protocol(ProtocolError::SessionExpiryRaised)); // §3.14.2.2.2
+                return;
+            }
+            self.link.session_expiry = connect::granted_expiry(asked_s, &self.offer);
+        }
+        if disconnect.reason == ReasonCode::Success {
+            self.link.will = None; // [MQTT-3.14.4-3]
+        }
+        self.close(Ending::Disconnect(disconnect.reason));
+    }
+
+    /// Only who authenticated himself this way may do so again, and only in this way
+    /// ([MQTT-4.12.0-6], [MQTT-4.12.1-1]).
+    fn handle_auth(&mut self, auth: Box<Auth>) {
+        let known = self.link.authentication_method.as_ref();
+        if known.is_none() {
+            self.close(Ending::Protocol(ProtocolError::UnexpectedAuth));
+        } else if auth.method.as_ref() != known {
+            self.close(Ending::Protocol(ProtocolError::AuthMethodChanged));
+        } else {
+            self.actions.push_back(Action::Authenticate(auth));
         }
     }
 
@@ -225,8 +286,8 @@ impl Session {
 
     /// The next thing that the client is owed: [`Action::Send`], [`Action::Deliver`] or
     /// [`Action::ReadRetained`]. To be called only while there is room to write.
-    pub(crate) fn poll_transmit(&mut self) -> Option<Action> {
-        self.outbound.poll()
+    pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Action> {
+        self.outbound.poll(now)
     }
 
     /// Whether the mailbox should be looked into: nothing that was taken before is left.
@@ -240,9 +301,14 @@ impl Session {
         self.outbound.pending_mut()
     }
 
-    /// Confidential messages passed over since this was last asked.
-    pub(crate) fn take_withheld(&mut self) -> u64 {
-        self.outbound.take_withheld()
+    /// Messages passed over since this was last asked.
+    pub(crate) fn take_passed_over(&mut self) -> PassedOver {
+        self.outbound.take_passed_over()
+    }
+
+    /// Whether the client wants to hear more than reason codes ([MQTT-3.1.2-29]).
+    pub(crate) fn wants_problem_information(&self) -> bool {
+        self.link.problem_information
     }
 
     /// The page that [`Action::ReadRetained`] asked for.

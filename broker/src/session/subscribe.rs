@@ -2,9 +2,12 @@
 //! changed by the actions asked for here, and a SUBACK leaves only after that.
 
 use super::{Action, Session};
+use crate::delivery::Subscription;
 use crate::retained::Order;
-use sealmq_protocol::packet::{SubAck, Subscribe, Unsubscribe};
-use sealmq_protocol::{Packet, Qos, SubscribeReturnCode, TopicFilter};
+use sealmq_protocol::packet::{
+    RetainHandling, SubAck, Subscribe, SubscriptionId, SubscriptionOptions, UnsubAck, Unsubscribe,
+};
+use sealmq_protocol::{Packet, Qos, ReasonCode, SubscriptionFilter};
 
 /// What a level of a filter costs in the router's tree, bytes, about.
 const LEVEL_BYTES: usize = 512;
@@ -13,64 +16,122 @@ impl Session {
     /// The answer to [`Action::Permit`]: for each filter of `subscribe`, in order, whether the client
     /// may subscribe to it.
     pub(crate) fn handle_permitted(&mut self, subscribe: Subscribe, permitted: &[bool]) {
-        let mut codes = Vec::with_capacity(subscribe.filters.len());
+        let Subscribe { packet_id, filters, subscription_id: id, user_properties: _ } = subscribe;
+        let mut reasons = Vec::with_capacity(filters.len());
         let mut granted = Vec::new();
         let permitted = permitted.iter().copied().chain(std::iter::repeat(false));
-        for ((filter, qos), permitted) in subscribe.filters.into_iter().zip(permitted) {
-            codes.push(match filter {
-                Ok(filter) if permitted && self.has_room_for(&filter) => {
-                    self.subscriptions.insert(filter.clone(), qos);
-                    granted.push((filter, qos));
-                    SubscribeReturnCode::Granted(qos)
+        for ((filter, options), permitted) in filters.into_iter().zip(permitted) {
+            let Ok(filter) = filter else {
+                reasons.push(ReasonCode::TopicFilterInvalid);
+                continue;
+            };
+            reasons.push(match self.grant(filter, options, id, permitted) {
+                Ok(subscription) => {
+                    let reason = ReasonCode::granted(subscription.options.qos);
+                    granted.push(subscription);
+                    reason
                 }
-                Ok(_) | Err(_) => SubscribeReturnCode::Failure,
+                Err(reason) => reason,
             });
         }
         self.actions.push_back(Action::Subscribe(granted));
-        // One answer for each filter, in order ([MQTT-3.8.4-5]).
-        let packet_id = subscribe.packet_id;
-        self.actions.push_back(Action::Send(Packet::SubAck(SubAck { packet_id, codes })));
+        // One answer for each filter, in order ([MQTT-3.8.4-6]).
+        let sub_ack = SubAck { packet_id, reasons, diagnostics: None };
+        self.actions.push_back(Action::Send(Packet::SubAck(sub_ack)));
     }
 
-    /// Whether one more subscription is within the bounds; if so it is counted. A filter that was
-    /// subscribed to before is replaced ([MQTT-3.8.4-3]) and costs nothing.
-    fn has_room_for(&mut self, filter: &TopicFilter) -> bool {
-        if self.subscriptions.contains_key(filter) {
-            return true;
+    fn grant(
+        &mut self,
+        filter: SubscriptionFilter,
+        mut options: SubscriptionOptions,
+        id: Option<SubscriptionId>,
+        permitted: bool,
+    ) -> Result<Subscription, ReasonCode> {
+        let offer = &self.offer;
+        if filter.share_name().is_some() && !offer.shared_subscriptions {
+            return Err(ReasonCode::SharedSubscriptionsNotSupported);
         }
+        if filter.filter().has_wildcards() && !offer.wildcard_subscriptions {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        if id.is_some() && !offer.subscription_identifiers {
+            return Err(ReasonCode::SubscriptionIdentifiersNotSupported);
+        }
+        if !permitted {
+            return Err(ReasonCode::NotAuthorized);
+        }
+        options.qos = options.qos.min(Qos::from_bits(offer.qos_max).unwrap_or(Qos::ExactlyOnce));
+        let is_new = !self.subscriptions.contains(&filter);
+        if is_new {
+            self.count_subscription(&filter)?;
+            self.subscriptions.insert(filter.clone());
+        }
+        Ok(Subscription { filter, options, id, is_new })
+    }
+
+    /// One subscription more, within the bounds. A filter that was subscribed to before is replaced
+    /// ([MQTT-3.8.4-3]) and costs nothing.
+    fn count_subscription(&mut self, filter: &SubscriptionFilter) -> Result<(), ReasonCode> {
         let bytes = self.subscription_bytes + cost(filter);
         if self.subscriptions.len() >= self.subscriptions_max || bytes > self.subscription_bytes_max {
-            return false;
+            return Err(ReasonCode::QuotaExceeded);
         }
         self.subscription_bytes = bytes;
-        true
+        Ok(())
     }
 
-    /// The answer to [`Action::Subscribe`]: the retained messages set until `until` are owed, again
-    /// where the subscription replaced one.
-    pub(crate) fn handle_subscribed(&mut self, subscriptions: Vec<(TopicFilter, Qos)>, until: Order) {
-        for (filter, qos) in subscriptions {
-            self.outbound.scan(filter, qos, until);
+    /// The answer to [`Action::Subscribe`]: the retained messages set until `until` are owed, as the
+    /// retain handling says ([MQTT-3.3.1-9] to [MQTT-3.3.1-11]), and never to who shares.
+    pub(crate) fn handle_subscribed(&mut self, subscriptions: Vec<Subscription>, until: Order) {
+        for subscription in subscriptions {
+            let wanted = match subscription.options.retain_handling {
+                RetainHandling::Send => true,
+                RetainHandling::SendIfNew => subscription.is_new,
+                RetainHandling::DoNotSend => false,
+            };
+            if wanted && subscription.filter.share_name().is_none() {
+                self.outbound.scan(&subscription, until);
+            }
         }
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: Unsubscribe) {
-        self.drop_subscriptions(unsubscribe.filters);
+        let Unsubscribe { packet_id, filters, user_properties: _ } = unsubscribe;
+        let (mut reasons, mut ended) = (Vec::with_capacity(filters.len()), Vec::new());
+        for filter in filters {
+            reasons.push(match filter {
+                Err(_) => ReasonCode::TopicFilterInvalid,
+                Ok(filter) if self.end_subscription(&filter) => {
+                    ended.push(filter);
+                    ReasonCode::Success
+                }
+                Ok(_) => ReasonCode::NoSubscriptionExisted,
+            });
+        }
+        self.actions.push_back(Action::Unsubscribe(ended));
         // Answered even where nothing was subscribed to ([MQTT-3.10.4-5]).
-        self.actions.push_back(Action::Send(Packet::UnsubAck(unsubscribe.packet_id)));
+        let unsub_ack = UnsubAck { packet_id, reasons, diagnostics: None };
+        self.actions.push_back(Action::Send(Packet::UnsubAck(unsub_ack)));
     }
 
     /// Ends those of `filters` that are subscribed to.
-    pub(crate) fn drop_subscriptions(&mut self, mut filters: Vec<TopicFilter>) {
-        filters.retain(|filter| self.subscriptions.remove(filter).is_some());
-        for filter in &filters {
-            self.subscription_bytes -= cost(filter);
-            self.outbound.cancel(filter);
-        }
+    pub(crate) fn drop_subscriptions(&mut self, mut filters: Vec<SubscriptionFilter>) {
+        filters.retain(|filter| self.end_subscription(filter));
         self.actions.push_back(Action::Unsubscribe(filters));
+    }
+
+    fn end_subscription(&mut self, filter: &SubscriptionFilter) -> bool {
+        let known = self.subscriptions.remove(filter);
+        if known {
+            self.subscription_bytes -= cost(filter);
+            if filter.share_name().is_none() {
+                self.outbound.cancel(filter.filter());
+            }
+        }
+        known
     }
 }
 
-fn cost(filter: &TopicFilter) -> usize {
-    filter.as_str().len() + LEVEL_BYTES * filter.level_count()
+fn cost(filter: &SubscriptionFilter) -> usize {
+    filter.wire_bytes() + LEVEL_BYTES * filter.filter().level_count()
 }

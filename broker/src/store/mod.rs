@@ -7,10 +7,10 @@
 
 pub(crate) mod memory;
 
-use crate::delivery::SessionId;
+use crate::delivery::{SessionId, Subscription};
 use crate::ingress::message::Message;
 use sealmq_protocol::packet::PacketId;
-use sealmq_protocol::{Qos, TopicFilter, TopicName};
+use sealmq_protocol::{Qos, SubscriptionFilter, TopicName};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -43,17 +43,15 @@ pub(crate) enum Change {
     Subscribed {
         /// Which.
         session: SessionId,
-        /// To what.
-        filter: TopicFilter,
-        /// How surely, at most.
-        qos: Qos,
+        /// To what, and how.
+        subscription: Subscription,
     },
     /// A persistent session listens no longer.
     Unsubscribed {
         /// Which.
         session: SessionId,
         /// To what.
-        filter: TopicFilter,
+        filter: SubscriptionFilter,
     },
     /// A message of QoS 1 or 2 is owed to a persistent session.
     Queued {

@@ -18,6 +18,7 @@ fn limits() -> Limits {
         connections_max: 100_000,
         connect_timeout_s: 10,
         client_id_bytes_max: 1_024,
+        websocket_frame_bytes_max: 16 * MIB,
         sessions_max: 1_000_000,
         topic_levels_max: 128,
         filters_per_packet_max: 10_000,
@@ -26,6 +27,7 @@ fn limits() -> Limits {
         inflight_messages_max: 4_096,
         inflight_bytes_max: 32 * MIB,
         inbound_qos2_max: 65_535,
+        outbound_topic_aliases_max: 256,
         inbox_messages_max: 32_768,
         inbox_bytes_max: 32 * MIB,
         slow_receiver_pause_ms: 100,
@@ -50,7 +52,21 @@ fn every_default_is_as_promised() {
         topic_keys: Vec::new(),
         policies: Vec::new(),
         encryption: Encryption { max_clock_skew_s: 300, timed_stamps_max: 65_536 },
-        mqtt: Mqtt { allow_mqtt31: true, session_expiry_s: None, packet_bytes_max: 16 * MIB },
+        mqtt: Mqtt {
+            allow_mqtt31: true,
+            session_expiry_max_s: None,
+            packet_bytes_max: 16 * MIB,
+            server_keep_alive_max_s: None,
+            receive_maximum: 4_096,
+            topic_alias_maximum: 32,
+            qos_max: 2,
+            retain_available: true,
+            wildcard_subscriptions: true,
+            subscription_identifiers: true,
+            shared_subscriptions: true,
+            response_information: None,
+            server_reference: None,
+        },
         limits: limits(),
         storage: Storage { durability: Durability::Memory, queued_bytes_max: GIB },
         telemetry: Telemetry { log: "info".to_owned(), log_json: false, sys_interval_s: 10 },
@@ -64,20 +80,20 @@ fn every_default_is_as_promised() {
 fn without_file_the_broker_listens_locally() {
     let config = load_env(&[]).unwrap();
     assert_eq!(config, Config::embedded());
-    assert_eq!(
-        config.listeners,
-        [
-            Listener { bind: "127.0.0.1:1883".parse().unwrap(), tls: None },
-            Listener {
-                bind: "127.0.0.1:8883".parse().unwrap(),
-                tls: Some(Tls {
-                    cert: "sealmq-data/tls/server.pem".into(),
-                    key: "sealmq-data/tls/server.key".into(),
-                    client_ca: None,
-                }),
-            },
-        ]
-    );
+    let tls = Tls {
+        cert: "sealmq-data/tls/server.pem".into(),
+        key: "sealmq-data/tls/server.key".into(),
+        client_ca: None,
+    };
+    let expected =
+        [("1883", false, false), ("8883", true, false), ("8083", false, true), ("8084", true, true)];
+    let expected = expected.map(|(port, secure, websocket)| Listener {
+        bind: format!("127.0.0.1:{port}").parse().unwrap(),
+        tls: secure.then(|| tls.clone()),
+        websocket,
+        origins: None,
+    });
+    assert_eq!(config.listeners, expected);
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn each_kind_of_value_is_parsed() {
         ("SEALMQ_LIMITS__QUEUE_FULL", "drop-oldest"),
         ("SEALMQ_MQTT__ALLOW_MQTT31", "false"),
         ("SEALMQ_MQTT__PACKET_BYTES_MAX", "1 MiB"),
-        ("SEALMQ_MQTT__SESSION_EXPIRY_S", "3600"),
+        ("SEALMQ_MQTT__SESSION_EXPIRY_MAX_S", "3600"),
         ("SEALMQ_LIMITS__INBOX_BYTES_MAX", "2097152"),
         ("SEALMQ_STORAGE__DURABILITY", "memory"),
         ("SEALMQ_TELEMETRY__LOG", "warn,sealmq=trace"),
@@ -29,7 +29,7 @@ fn each_kind_of_value_is_parsed() {
     assert_eq!(config.limits.queue_full, QueueFull::DropOldest);
     assert!(!config.mqtt.allow_mqtt31);
     assert_eq!(config.mqtt.packet_bytes_max, 1 << 20);
-    assert_eq!(config.mqtt.session_expiry_s, Some(3600));
+    assert_eq!(config.mqtt.session_expiry_max_s, Some(3600));
     assert_eq!(config.limits.inbox_bytes_max, 2 << 20);
     assert_eq!(config.telemetry.log, "warn,sealmq=trace");
     assert_eq!(config.auth.password_file.as_deref(), Some(Path::new("passwd")));

@@ -50,8 +50,8 @@ fn unknown_keys_name_the_right_one() {
             "sealmq.toml:4: limits.allow_mqtt31: unknown key; did you mean mqtt.allow_mqtt31?",
         ),
         (
-            "session_expiry_s = 5",
-            "sealmq.toml:3: session_expiry_s: unknown key; did you mean mqtt.session_expiry_s?",
+            "session_expiry_max_s = 5",
+            "sealmq.toml:3: session_expiry_max_s: unknown key; did you mean mqtt.session_expiry_max_s?",
         ),
         (
             "[[listeners]]\nbind = \"127.0.0.1:1\"",
@@ -156,6 +156,14 @@ fn listeners() {
         "sealmq.toml:4: listener[1].bind: found 127.0.0.1:1883; allowed: an address that listener[0] does not take already"
     );
     assert_eq!(
+        problems("[[listener]]\nbind = \"127.0.0.1:1\"\norigins = [\"*\"]"),
+        "sealmq.toml:3: listener[0].origins: found origins of a listener that no web page can reach; allowed: with websocket = true only"
+    );
+    assert_eq!(
+        problems("[[listener]]\nbind = \"127.0.0.1:1\"\nwebsocket = true\norigins = [\"app.example\"]"),
+        "sealmq.toml:4: listener[0].origins: found a list; allowed: a list of origins, such as \"https://app.example:8443\", or \"*\" for any"
+    );
+    assert_eq!(
         problems("[[listener]]\n[listener.tls]\nkey = \"k\""),
         "sealmq.toml:1: listener[0].bind: missing; allowed: an address and a port, such as \"0.0.0.0:1883\" or \"[::]:1883\"\n\
          sealmq.toml:2: listener[0].tls.cert: missing; allowed: a path"
@@ -240,7 +248,7 @@ fn what_does_not_fit_together() {
         ),
         (
             "auth.allow_anonymous = false",
-            "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file, so that nobody could connect; allowed: true, or false with auth.password_file",
+            "sealmq.toml:3: auth.allow_anonymous: found false without auth.password_file or a sender, so that nobody could connect; allowed: true, or false with auth.password_file or a [[sender]]",
         ),
     ]);
 }

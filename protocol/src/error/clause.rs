@@ -82,6 +82,7 @@ impl ProtocolError {
             Self::ReceiveMaximumExceeded => "MQTT-3.3.4-7",
             Self::NoTopic => "§3.3.2.1",
             Self::TopicAlias => "MQTT-3.3.2-8",
+            Self::UnknownTopicAlias => "§3.3.2.3.4",
             Self::QosNotSupported => "MQTT-3.2.2-11",
             Self::RetainNotSupported => "MQTT-3.2.2-14",
             Self::SubscriptionIdFromClient => "MQTT-3.3.4-6",
@@ -93,6 +94,7 @@ impl ProtocolError {
             Self::SessionExpiryRaised => "§3.14.2.2.2",
             Self::SessionExpiryFromServer => "MQTT-3.14.2-2",
             Self::UnexpectedAuth => "MQTT-4.12.0-7",
+            Self::UnexpectedPacket => "MQTT-3.1.2-30",
             Self::AuthMethodChanged => "MQTT-4.12.0-5",
             Self::UnknownProperty
             | Self::MisplacedProperty

@@ -124,6 +124,9 @@ pub enum ProtocolError {
     /// PUBLISH: the topic alias is 0, above the maximum, or stands for nothing.
     #[error("the topic alias is not valid")]
     TopicAlias,
+    /// PUBLISH: an alias alone, which was never given a topic.
+    #[error("the topic alias stands for no topic")]
+    UnknownTopicAlias,
     /// PUBLISH: a QoS above the maximum that CONNACK stated.
     #[error("the QoS of a message is above the maximum")]
     QosNotSupported,
@@ -165,6 +168,9 @@ pub enum ProtocolError {
     /// AUTH: the client did not ask for enhanced authentication, or not now.
     #[error("AUTH came unasked")]
     UnexpectedAuth,
+    /// Something else than AUTH or DISCONNECT while an authentication is under way.
+    #[error("another packet than AUTH came before the CONNACK")]
+    UnexpectedPacket,
     /// AUTH: another method than that of the CONNECT.
     #[error("AUTH names another method than CONNECT")]
     AuthMethodChanged,
@@ -243,7 +249,6 @@ impl ProtocolError {
                 ReasonCode::UnsupportedProtocolVersion
             }
             Self::EmptyClientId => ReasonCode::ClientIdentifierNotValid,
-            Self::AuthMethodChanged => ReasonCode::BadAuthenticationMethod,
             Self::KeepAliveExpired => ReasonCode::KeepAliveTimeout,
             Self::TooManyTopicLevels => ReasonCode::TopicNameInvalid,
             Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,

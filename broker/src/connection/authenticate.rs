@@ -1,0 +1,168 @@
+//! The exchange of AUTH packets (MQTT 5 §4.12): before the CONNACK, and again when the client wants it.
+//! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
+
+use super::Connection;
+use super::io::Io;
+use crate::auth::{Denied, Identity, Senders, Step, Who, password};
+use crate::broker::{Broker, Rulebook};
+use crate::now::Now;
+use crate::session::Ending;
+use bytes::Bytes;
+use bytestring::ByteString;
+use sealmq_protocol::packet::{Auth, Connect, Version};
+use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// Bytes of randomness for an exchange.
+const RANDOM_BYTES: usize = 32;
+
+/// Who a client has proven to be, with what it is told at the end.
+pub(super) struct Authenticated {
+    pub(super) identity: Identity,
+    pub(super) data: Option<Bytes>,
+}
+
+/// Why nobody was proven.
+pub(super) enum NotAuthenticated {
+    Denied(Denied),
+    Protocol(ProtocolError),
+    SocketClosed,
+}
+
+impl From<ProtocolError> for NotAuthenticated {
+    fn from(error: ProtocolError) -> Self {
+        Self::Protocol(error)
+    }
+}
+
+/// Whether the client may connect: by the exchange that it asked for, or by user name and password.
+pub(super) async fn greet<S>(
+    broker: &Broker,
+    io: &mut Io<S>,
+    connect: &mut Connect,
+) -> Result<Authenticated, NotAuthenticated>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let rules = broker.rules();
+    let Some(method) = connect.properties.authentication_method.clone() else {
+        let checked = rules.auth.check(connect.user_name.as_deref(), connect.password.take()).await;
+        return checked
+            .map(|identity| Authenticated { identity, data: None })
+            .map_err(NotAuthenticated::Denied);
+    };
+    // Of no use beside an exchange, and a secret all the same.
+    connect.password.take().into_iter().for_each(password::wipe);
+    let who = Who { client_id: &connect.client_id, user: connect.user_name.as_deref() };
+    let data = connect.properties.authentication_data.as_deref();
+    let mut step = begin(&rules, &method, data, who)?;
+    loop {
+        match step {
+            Step::Done(identity, data) => return Ok(Authenticated { identity, data }),
+            Step::Denied(denied) => return Err(NotAuthenticated::Denied(denied)),
+            Step::Continue(exchange, data) => {
+                // [MQTT-4.12.0-2]
+                encode(ReasonCode::ContinueAuthentication, &method, Some(data), io);
+                let auth = read_auth(broker, io).await?;
+                if auth.method.as_ref() != Some(&method) {
+                    return Err(ProtocolError::AuthMethodChanged.into()); // [MQTT-4.12.0-5]
+                }
+                if auth.reason != ReasonCode::ContinueAuthentication {
+                    return Err(ProtocolError::UnexpectedAuth.into()); // [MQTT-4.12.0-3]
+                }
+                step = exchange.answer(auth.data.as_deref(), senders(&rules, Now::read()));
+            }
+        }
+    }
+}
+
+fn begin(
+    rules: &Rulebook,
+    method: &str,
+    data: Option<&[u8]>,
+    who: Who<'_>,
+) -> Result<Step, NotAuthenticated> {
+    let mut random = [0; RANDOM_BYTES];
+    if let Err(error) = getrandom::fill(&mut random) {
+        tracing::error!("no random bytes for an authentication: {error}");
+        return Err(NotAuthenticated::SocketClosed);
+    }
+    Ok(rules.auth.begin(method, data, who, senders(rules, Now::read()), &random))
+}
+
+fn senders(rules: &Rulebook, now: Now) -> Senders<'_> {
+    Senders { keyring: rules.ingress.opener().keyring(), now: now.unix_s }
+}
+
+fn encode<S>(reason: ReasonCode, method: &ByteString, data: Option<Bytes>, io: &mut Io<S>) {
+    let auth = Auth { reason, method: Some(method.clone()), data, diagnostics: None };
+    codec::encode(&Packet::Auth(Box::new(auth)), Version::V5, &mut io.out);
+}
+
+/// The next packet, which must be AUTH or DISCONNECT ([MQTT-3.1.2-30]).
+async fn read_auth<S>(broker: &Broker, io: &mut Io<S>) -> Result<Box<Auth>, NotAuthenticated>
+where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let limits = &broker.codec_limits;
+    let closed = |_| NotAuthenticated::SocketClosed;
+    std::future::poll_fn(|cx| io.poll_write(&mut 0, cx)).await.map_err(closed)?;
+    loop {
+        let missing = codec::missing(&io.read, limits)?;
+        if missing == 0 {
+            break;
+        }
+        let read = std::future::poll_fn(|cx| io.poll_read(missing, cx)).await;
+        if read.unwrap_or(0) == 0 {
+            return Err(NotAuthenticated::SocketClosed);
+        }
+    }
+    let mut bytes = io.read.split().freeze();
+    let packet = codec::decode(&mut bytes, Version::V5, limits)?;
+    io.read.extend_from_slice(&bytes);
+    match packet {
+        Some(Packet::Auth(auth)) => Ok(auth),
+        Some(Packet::Disconnect(_)) | None => Err(NotAuthenticated::SocketClosed),
+        Some(_) => Err(ProtocolError::UnexpectedPacket.into()),
+    }
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A step of a re-authentication (§4.12.1). Everything else goes on meanwhile, as who the client is
+    /// already.
+    pub(super) fn authenticate(&mut self, auth: Auth) -> Result<(), Ending> {
+        let Some(method) = auth.method else {
+            return Err(Ending::Protocol(ProtocolError::UnexpectedAuth));
+        };
+        let data = auth.data.as_deref();
+        let step = match (auth.reason, self.exchange.take()) {
+            (ReasonCode::Reauthenticate, _) => {
+                let user = self.identity.user().map(|user| &**user);
+                let who = Who { client_id: self.session.client_id(), user };
+                begin(&self.rules, &method, data, who).map_err(|_| Ending::SocketClosed)?
+            }
+            (ReasonCode::ContinueAuthentication, Some(exchange)) => {
+                exchange.answer(data, senders(&self.rules, Now::read()))
+            }
+            _ => return Err(Ending::Protocol(ProtocolError::UnexpectedAuth)),
+        };
+        match step {
+            Step::Continue(exchange, data) => {
+                self.exchange = Some(exchange);
+                encode(ReasonCode::ContinueAuthentication, &method, Some(data), &mut self.io);
+            }
+            Step::Done(identity, data) => {
+                self.identity = identity;
+                encode(ReasonCode::Success, &method, data, &mut self.io);
+            }
+            // [MQTT-4.12.1-2]
+            Step::Denied(denied) => return Err(Ending::NotAuthenticated(denied.reason())),
+        }
+        Ok(())
+    }
+
+    /// Whether the client may stay under the rules in force.
+    pub(super) fn is_still_admitted(&self) -> bool {
+        self.rules.auth.still_admits(&self.identity, senders(&self.rules, Now::read()))
+    }
+}

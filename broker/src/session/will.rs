@@ -1,0 +1,35 @@
+//! What becomes of the will when a connection ends (MQTT 5 §3.1.2.5, §3.1.3.2.2).
+
+use super::Session;
+use sealmq_protocol::packet::Will;
+use std::time::Duration;
+
+/// What becomes of the will when the connection ends.
+#[derive(Debug)]
+pub(crate) enum WillAtEnd {
+    /// There is none, or DISCONNECT took it back ([MQTT-3.1.2-10]).
+    None,
+    /// It is published now ([MQTT-3.1.2-8]).
+    Now(Will),
+    /// It is published after so long, or when the session ends, unless the client comes back before
+    /// ([MQTT-3.1.3-9]).
+    Later(Will, Duration),
+}
+
+impl Session {
+    /// What becomes of the will now that the connection ends. It is given out once.
+    pub(crate) fn will_at_end(&mut self) -> WillAtEnd {
+        let Some(will) = self.link.will.take() else { return WillAtEnd::None };
+        let delay = Duration::from_secs(will.delay_s.into());
+        // A session that ends with its connection leaves nothing to wait for.
+        if delay.is_zero() || self.link.session_expiry.is_some_and(|expiry| expiry.is_zero()) {
+            return WillAtEnd::Now(will);
+        }
+        WillAtEnd::Later(will, delay)
+    }
+
+    /// The will, to be published at once whatever its delay: the server stops.
+    pub(crate) fn take_will(&mut self) -> Option<Will> {
+        self.link.will.take()
+    }
+}
