@@ -2,13 +2,13 @@
 //! reason codes. Nearly all of them are a packet identifier and no more, which is the whole of them
 //! before MQTT 5, and is written by mqttbytes. It does not read them: it lets trailing bytes pass.
 
-use super::body::Body;
+use super::body::{Body, put_fixed_header};
 use super::fields::Fields;
 use super::frame::PacketType;
 use super::properties::{PropertiesWriter, read_diagnostics};
 use crate::packet::{Ack, Version};
 use crate::{ProtocolError, ReasonCode};
-use bytes::BytesMut;
+use bytes::{BufMut, BytesMut};
 use mqttbytes::v4;
 
 /// PUBACK and PUBREC ([MQTT-3.4.2-1], [MQTT-3.5.2-1]).
@@ -55,19 +55,23 @@ fn read_with(
     Ok(ack)
 }
 
-/// Appends the acknowledgement of this type, one of the four.
+/// Appends the acknowledgement of this type, one of the four. Only with properties is anything allocated.
 pub(super) fn write(packet_type: PacketType, ack: &Ack, version: Version, out: &mut BytesMut) -> bool {
     let mut properties = PropertiesWriter::new();
     properties.diagnostics(ack.diagnostics.as_deref());
     if version != Version::V5 || ack.reason == ReasonCode::Success && properties.is_empty() {
         return write_short(packet_type, ack.packet_id.get(), out);
     }
+    if properties.is_empty() {
+        let written = put_fixed_header(packet_type.first_byte(), 3, out);
+        out.put_u16(ack.packet_id.get());
+        out.put_u8(ack.reason.byte());
+        return written;
+    }
     let mut body = Body::new();
     body.number(ack.packet_id.get());
     body.byte(ack.reason.byte());
-    if !properties.is_empty() {
-        properties.write(&mut body);
-    }
+    properties.write(&mut body);
     body.write(packet_type.first_byte(), out)
 }
 

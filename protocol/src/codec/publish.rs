@@ -15,23 +15,8 @@ use crate::topic::STRING_BYTES_MAX;
 use crate::{ProtocolError, Qos, TopicName};
 use bytes::{BufMut, BytesMut};
 
-pub(super) fn read_from_client(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
-    let publish = read_from_server(frame, version, limits)?;
-    if !publish.subscription_ids.is_empty() {
-        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
-    }
-    Ok(publish)
-}
-
-pub(super) fn read_from_server(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
+/// What either end may send, and subscription identifiers, which are for a server alone.
+pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Publish, ProtocolError> {
     let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
     let dup = frame.flags & 0b1000 != 0;
     if dup && qos == Qos::AtMostOnce {
@@ -64,6 +49,18 @@ pub(super) fn read_from_server(
         read_properties(&mut fields, &mut publish)?;
     }
     publish.payload = fields.shared(fields.rest());
+    Ok(publish)
+}
+
+pub(super) fn read_from_client(
+    frame: &Frame<'_>,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, ProtocolError> {
+    let publish = read(frame, version, limits)?;
+    if !publish.subscription_ids.is_empty() {
+        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
+    }
     Ok(publish)
 }
 
@@ -122,8 +119,8 @@ pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
     }
 }
 
-/// The bytes that [`write`] appends; 0 when the packet has no form.
-pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
+/// The bytes that [`encode_publish`] appends; 0 when the packet has no form.
+pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
     match Lengths::of(publish, version) {
         Some(lengths) => 1 + variable_number_bytes(lengths.body) + lengths.body,
         None => 0,
@@ -132,7 +129,7 @@ pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 
 /// Appends a PUBLISH to `out`, and says whether it was written. The payload is copied once, into
 /// room that is made once.
-pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
+pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
     let Some(lengths) = Lengths::of(publish, version) else { return false };
     let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);

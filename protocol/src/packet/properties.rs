@@ -232,7 +232,7 @@ impl std::fmt::Debug for ConnectProperties {
 
 /// The properties of a CONNACK (§3.2.2.3). The default says nothing, so what the standard gives then
 /// holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "the standard has four switches here")]
 pub struct ConnAckProperties {
     /// Session Expiry Interval, seconds, where it is not what the client asked for.
@@ -267,6 +267,23 @@ pub struct ConnAckProperties {
     pub authentication_data: Option<Bytes>,
     /// Reason String and user properties.
     pub diagnostics: Diagnostics,
+}
+
+impl std::fmt::Debug for ConnAckProperties {
+    /// Without authentication data: it may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnAckProperties")
+            .field("session_expiry_s", &self.session_expiry_s)
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_qos", &self.maximum_qos)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("assigned_client_id", &self.assigned_client_id)
+            .field("topic_alias_maximum", &self.topic_alias_maximum)
+            .field("server_keep_alive_s", &self.server_keep_alive_s)
+            .field("authentication_method", &self.authentication_method)
+            .field("diagnostics", &self.diagnostics)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 
 mod all_packets;
 mod connect;
+mod corpus;
 mod frames;
 mod mqttbytes;
 mod strategies;
