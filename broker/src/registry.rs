@@ -368,11 +368,7 @@ impl Registry {
     }
 }
 
-fn due_will(
-    session: &Session,
-    user: Option<ByteString>,
-    will: Option<(Instant, Will)>,
-) -> Option<DueWill> {
+fn due_will(session: &Session, user: Option<ByteString>, will: Option<(Instant, Will)>) -> Option<DueWill> {
     let (_, will) = will?;
     Some(DueWill { session: session.id(), client_id: session.client_id().clone(), user, will })
 }

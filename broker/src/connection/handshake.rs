@@ -106,7 +106,8 @@ fn refuse_malformed(error: ProtocolError, level: Option<u8>, out: &mut BytesMut)
 fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesMut) {
     let mut properties = ConnAckProperties::default();
     if connect.properties.request_problem_information {
-        properties.diagnostics = Diagnostics { reason_string: Some(refused.rule.into()), ..Diagnostics::default() };
+        properties.diagnostics =
+            Diagnostics { reason_string: Some(refused.rule.into()), ..Diagnostics::default() };
     }
     if refused.reason == ReasonCode::UseAnotherServer {
         properties.server_reference = broker.connect_rules.offer.server_reference.as_deref().map(Into::into);
@@ -351,7 +352,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
             self.io.out.truncate(before);
             // The shortest form is shorter than any maximum that makes sense.
-            codec::encode(&Packet::Disconnect(Box::new(Disconnect::of(reason))), self.version, &mut self.io.out);
+            codec::encode(
+                &Packet::Disconnect(Box::new(Disconnect::of(reason))),
+                self.version,
+                &mut self.io.out,
+            );
         }
         true
     }

@@ -32,6 +32,26 @@ impl Receipt {
     }
 }
 
+/// The answer to a PUBLISH of QoS 1 or 2.
+#[derive(Debug)]
+pub(crate) enum Acknowledgement {
+    /// PUBACK.
+    Qos1(Ack),
+    /// PUBREC.
+    Qos2(Ack),
+}
+
+impl Acknowledgement {
+    /// The packet; without what it says for people, if `bare`.
+    pub(crate) fn packet(&self, bare: bool) -> Packet {
+        let said = |ack: &Ack| if bare { Ack::of(ack.packet_id, ack.reason) } else { ack.clone() };
+        match self {
+            Self::Qos1(ack) => Packet::PubAck(said(ack)),
+            Self::Qos2(ack) => Packet::PubRec(said(ack)),
+        }
+    }
+}
+
 /// What became of a message that was taken to ingress and router.
 #[derive(Debug)]
 pub(crate) enum Outcome {
@@ -109,7 +129,7 @@ impl Session {
             && let Some(position) = self.inbound.received.get(&id)
         {
             // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-10]).
-            let again = Packet::PubRec(Ack::success(id));
+            let again = Acknowledgement::Qos2(Ack::success(id));
             self.actions.push_back(Action::Acknowledge(again, *position));
             return Ok(());
         }
@@ -172,27 +192,26 @@ impl Session {
     ) {
         let Some(packet_id) = receipt.packet_id else { return };
         let ack = Ack { packet_id, reason, diagnostics };
-        let packet = match receipt.qos {
+        let acknowledgement = match receipt.qos {
             Qos::AtMostOnce => return,
-            Qos::AtLeastOnce => Packet::PubAck(ack),
+            Qos::AtLeastOnce => Acknowledgement::Qos1(ack),
             Qos::ExactlyOnce => {
                 // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
                 if !reason.is_error() || self.link.version < Version::V5 {
                     self.inbound.received.insert(packet_id, position);
                 }
-                Packet::PubRec(ack)
+                Acknowledgement::Qos2(ack)
             }
         };
-        self.actions.push_back(Action::Acknowledge(packet, position));
+        self.actions.push_back(Action::Acknowledge(acknowledgement, position));
     }
 
     /// An acknowledgement has left: the client may send one message more, if that was the last word on
     /// this one.
-    pub(crate) fn handle_acknowledged(&mut self, packet: &Packet) {
-        let last = match packet {
-            Packet::PubAck(_) => true,
-            Packet::PubRec(ack) => ack.reason.is_error() && self.link.version == Version::V5,
-            _ => false,
+    pub(crate) fn handle_acknowledged(&mut self, acknowledgement: &Acknowledgement) {
+        let last = match acknowledgement {
+            Acknowledgement::Qos1(_) => true,
+            Acknowledgement::Qos2(ack) => ack.reason.is_error() && self.link.version == Version::V5,
         };
         if last {
             self.inbound.owed = self.inbound.owed.saturating_sub(1);

@@ -199,8 +199,7 @@ impl Outbound {
         self.cancel(&filter);
         self.scans_begun += 1;
         self.scanned.insert(filter.clone(), self.scans_begun);
-        let terms =
-            Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
+        let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
         self.scans.insert(self.scans_begun, Scan { filter, terms, until, after: None });
     }
 
@@ -402,7 +401,12 @@ impl Receiver {
     }
 
     /// The same; without a time nothing has expired.
-    fn passes_over_at(&self, delivery: &Delivery, now: Option<Instant>, passed_over: &mut PassedOver) -> bool {
+    fn passes_over_at(
+        &self,
+        delivery: &Delivery,
+        now: Option<Instant>,
+        passed_over: &mut PassedOver,
+    ) -> bool {
         let message = &delivery.message;
         let count = if message.confidential() && !self.secure {
             &mut passed_over.withheld
@@ -430,7 +434,13 @@ impl Receiver {
         codec::publish_bytes(&dispatch.as_packet(), self.version)
     }
 
-    fn dispatch(&mut self, delivery: Delivery, packet_id: Option<PacketId>, dup: bool, now: Instant) -> Action {
+    fn dispatch(
+        &mut self,
+        delivery: Delivery,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        now: Instant,
+    ) -> Action {
         // What fits only just goes without introducing an alias.
         let may_introduce = self
             .packet_bytes_max

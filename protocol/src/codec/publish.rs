@@ -9,7 +9,7 @@ use super::frame::{Frame, PacketType};
 use super::properties::{MessagePropertiesReader, Properties, id};
 use crate::packet::{
     MessageProperties, OutgoingPublish, PacketId, PayloadFormat, Publish, PublishHeader, SubscriptionId,
-    TopicAlias, Version,
+    SubscriptionIds, TopicAlias, Version,
 };
 use crate::topic::STRING_BYTES_MAX;
 use crate::{ProtocolError, Qos, TopicName};
@@ -33,23 +33,35 @@ pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Resu
         Some(topic)
     };
     let packet_id = if qos == Qos::AtMostOnce { None } else { Some(fields.packet_id()?) };
-    let mut publish = Publish {
+    let mut extras = Extras::default();
+    if version == Version::V5 {
+        extras = read_properties(&mut fields)?;
+        if topic.is_none() && extras.topic_alias.is_none() {
+            return Err(ProtocolError::NoTopic); // §3.3.2.1
+        }
+    }
+    let Extras { topic_alias, message_expiry_s, subscription_ids, properties } = extras;
+    Ok(Publish {
         dup,
         qos,
         retain: frame.flags & 1 != 0,
         topic,
         packet_id,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: Vec::new(),
-        properties: None,
-        payload: bytes::Bytes::new(),
-    };
-    if version == Version::V5 {
-        read_properties(&mut fields, &mut publish)?;
-    }
-    publish.payload = fields.shared(fields.rest());
-    Ok(publish)
+        topic_alias,
+        message_expiry_s,
+        subscription_ids,
+        properties,
+        payload: fields.shared(fields.rest()),
+    })
+}
+
+/// What MQTT 5 has beside topic and payload.
+#[derive(Default)]
+struct Extras {
+    topic_alias: Option<TopicAlias>,
+    message_expiry_s: Option<u32>,
+    subscription_ids: SubscriptionIds,
+    properties: Option<Box<MessageProperties>>,
 }
 
 pub(super) fn read_from_client(
@@ -58,7 +70,7 @@ pub(super) fn read_from_client(
     limits: &Limits,
 ) -> Result<Publish, ProtocolError> {
     let publish = read(frame, version, limits)?;
-    if !publish.subscription_ids.is_empty() {
+    if !publish.subscription_ids.as_slice().is_empty() {
         return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
     }
     Ok(publish)
@@ -71,38 +83,35 @@ pub(super) fn check_levels(topic: &TopicName, limits: &Limits) -> Result<(), Pro
     Ok(())
 }
 
-fn read_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+fn read_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
     if fields.rest().first() == Some(&0) {
         fields.byte()?;
-    } else {
-        read_some_properties(fields, publish)?;
+        return Ok(Extras::default());
     }
-    if publish.topic.is_none() && publish.topic_alias.is_none() {
-        return Err(ProtocolError::NoTopic); // §3.3.2.1
-    }
-    Ok(())
+    read_some_properties(fields)
 }
 
-fn read_some_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+fn read_some_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
+    let mut extras = Extras::default();
     let mut properties = Properties::take(fields)?;
     let mut message = MessagePropertiesReader::default();
     while let Some(identifier) = properties.next()? {
         match identifier {
-            id::MESSAGE_EXPIRY => publish.message_expiry_s = Some(properties.fields.long_number()?),
+            id::MESSAGE_EXPIRY => extras.message_expiry_s = Some(properties.fields.long_number()?),
             id::TOPIC_ALIAS => {
                 let alias = TopicAlias::new(properties.fields.number()?);
-                publish.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
+                extras.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
             }
             id::SUBSCRIPTION_ID => {
                 let number = SubscriptionId::new(properties.fields.variable_number()?);
-                publish.subscription_ids.push(number.ok_or(ProtocolError::PropertyValue)?);
+                extras.subscription_ids.push(number.ok_or(ProtocolError::PropertyValue)?);
             }
             _ if message.read(identifier, &mut properties)? => {}
             _ => return Err(ProtocolError::MisplacedProperty),
         }
     }
-    publish.properties = message.finish(&mut properties);
-    Ok(())
+    extras.properties = message.finish(&mut properties);
+    Ok(extras)
 }
 
 /// The same packet, borrowed.
@@ -113,7 +122,7 @@ pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
         topic: publish.topic.as_ref().map_or("", TopicName::as_str),
         topic_alias: publish.topic_alias,
         message_expiry_s: publish.message_expiry_s,
-        subscription_ids: &publish.subscription_ids,
+        subscription_ids: publish.subscription_ids.as_slice(),
         properties: publish.properties.as_deref(),
         payload: &publish.payload,
     }

@@ -28,6 +28,32 @@ impl SubscriptionId {
     }
 }
 
+/// The subscription identifiers of a PUBLISH, in the order in which they came. Nearly always none, and
+/// then one word large: a PUBLISH is moved often.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::box_collection, reason = "one word where there is none")]
+pub struct SubscriptionIds(Option<Box<Vec<SubscriptionId>>>);
+
+impl SubscriptionIds {
+    /// All of them.
+    pub fn as_slice(&self) -> &[SubscriptionId] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// One more.
+    pub fn push(&mut self, id: SubscriptionId) {
+        self.0.get_or_insert_default().push(id);
+    }
+}
+
+impl FromIterator<SubscriptionId> for SubscriptionIds {
+    fn from_iter<I: IntoIterator<Item = SubscriptionId>>(ids: I) -> Self {
+        let mut all = Self::default();
+        ids.into_iter().for_each(|id| all.push(id));
+        all
+    }
+}
+
 /// What the publisher says of its payload (§3.3.2.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {

@@ -75,10 +75,10 @@ fn an_acknowledgement_that_waits_for_the_store_keeps_its_place() {
     session.handle_packet(publish(Qos::AtLeastOnce, Some(1), false), Instant::now());
     let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
     session.handle_outcome(receipt, &Outcome::Routed(Position(7), ReasonCode::Success, None));
-    let Some(Action::Acknowledge(packet, _)) = session.poll_action() else { panic!() };
+    let Some(Action::Acknowledge(answer, _)) = session.poll_action() else { panic!() };
     let said = feed(&mut session, publish(Qos::AtLeastOnce, Some(2), false));
     assert_eq!(said, ["close Protocol(ReceiveMaximumExceeded)"]);
-    session.handle_acknowledged(&packet);
+    session.handle_acknowledged(&answer);
     assert_eq!(feed(&mut session, publish(Qos::AtLeastOnce, Some(3), false)), ["route a/b", "PubAck(3)"]);
 }
 
@@ -217,7 +217,10 @@ fn topics_get_aliases_and_keep_them_while_connected() {
     for message in [&named, &named, &other, &named] {
         push(&mut session, message);
     }
-    assert_eq!(sent(&mut session), ["n qos0 id0 set=1", "n qos0 id0 use=1", "o qos0 id0", "n qos0 id0 use=1"]);
+    assert_eq!(
+        sent(&mut session),
+        ["n qos0 id0 set=1", "n qos0 id0 use=1", "o qos0 id0", "n qos0 id0 use=1"]
+    );
     session.detach();
     session.attach(Terms { aliases_to_client: 1, ..terms(Version::V5) }, true, Instant::now());
     push(&mut session, &named);
@@ -326,7 +329,12 @@ fn disconnect_with_will_keeps_it() {
 fn auth_is_for_those_who_began_with_it_and_in_the_same_way() {
     let auth = |method: &str| {
         let method = Some(method.into());
-        Packet::Auth(Box::new(Auth { reason: ReasonCode::Reauthenticate, method, data: None, diagnostics: None }))
+        Packet::Auth(Box::new(Auth {
+            reason: ReasonCode::Reauthenticate,
+            method,
+            data: None,
+            diagnostics: None,
+        }))
     };
     assert_eq!(feed(&mut session(), auth("M")), ["close Protocol(UnexpectedAuth)"]);
     let mut session = session5(|_| {}, |terms| terms.authentication_method = Some("M".into()));

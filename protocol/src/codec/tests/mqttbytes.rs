@@ -71,7 +71,7 @@ fn is_right_about(packet: &Packet) -> bool {
     match packet {
         Packet::Connect(connect) => connect.version == Version::V5 && keeps_login(packet),
         Packet::ConnAck(ack) => ack.properties != crate::packet::ConnAckProperties::default(),
-        Packet::Publish(publish) => publish.subscription_ids.is_empty(),
+        Packet::Publish(publish) => publish.subscription_ids.as_slice().is_empty(),
         Packet::Subscribe(subscribe) => {
             subscribe.subscription_id.is_none() && subscribe.filters.iter().all(|(filter, _)| filter.is_ok())
         }

@@ -5,7 +5,7 @@
 use crate::packet::{
     Ack, Auth, ConnAck, ConnAckProperties, Connect, ConnectProperties, Diagnostics, Disconnect,
     MessageProperties, PacketId, PayloadFormat, Publish, RetainHandling, SubAck, Subscribe, SubscriptionId,
-    SubscriptionOptions, TopicAlias, UnsubAck, Unsubscribe, UserProperties, Version, Will,
+    SubscriptionIds, SubscriptionOptions, TopicAlias, UnsubAck, Unsubscribe, UserProperties, Version, Will,
 };
 use crate::{Packet, Qos, ReasonCode, SubscriptionFilter, TopicName};
 use bytes::Bytes;
@@ -157,7 +157,7 @@ fn publish() -> impl Strategy<Value = Publish> {
                 packet_id: above.then_some(id),
                 topic_alias: None,
                 message_expiry_s,
-                subscription_ids: Vec::new(),
+                subscription_ids: SubscriptionIds::default(),
                 properties,
                 payload,
             }
@@ -177,7 +177,7 @@ fn publish_with_alias() -> impl Strategy<Value = Publish> {
 fn publish_of_server() -> impl Strategy<Value = Publish> {
     let publish = prop_oneof![publish(), publish_with_alias()];
     (publish, prop::collection::vec(subscription_id(), 0..4)).prop_map(|(mut publish, ids)| {
-        publish.subscription_ids = ids;
+        publish.subscription_ids = ids.into_iter().collect();
         publish
     })
 }
@@ -381,7 +381,7 @@ pub(super) fn lowered(packet: Packet, version: Version) -> Option<Packet> {
             topic: Some(publish.topic?),
             topic_alias: None,
             message_expiry_s: None,
-            subscription_ids: Vec::new(),
+            subscription_ids: SubscriptionIds::default(),
             properties: None,
             ..publish
         }),
