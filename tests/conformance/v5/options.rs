@@ -1,7 +1,7 @@
 //! Subscription options (§3.8.3.1): no local, retain as published, retain handling.
 
 use super::steps::{taken, texts};
-use crate::harness::packets5::{SUBSCRIPTION_ID, With, subscribe5, unsubscribe5, SUBACK, UNSUBACK};
+use crate::harness::packets5::{SUBACK, SUBSCRIPTION_ID, UNSUBACK, With, subscribe5, unsubscribe5};
 use crate::harness::{Broker, Connect5, Publish, Publish5, Wire};
 
 const NO_LOCAL: u8 = 0x04;
@@ -85,7 +85,7 @@ fn no_local_holds_for_its_own_subscription_alone() {
     let broker = Broker::start();
     let mut client = Wire::client5(&broker, "c");
     for (filter, options, number) in [("a/+", 2 | NO_LOCAL, 1), ("a/b", 1, 2)] {
-        client.send(subscribe5(1, &[(filter, options)]).number(SUBSCRIPTION_ID, number).bytes());
+        client.send(subscribe5(1, &[(filter, options)]).with(SUBSCRIPTION_ID, number).bytes());
         client.expect_reason(SUBACK, 1, options & 3);
     }
     client.publish5(&Publish5::new("a/b", "own").qos(2, 1));

@@ -1,6 +1,6 @@
 //! PINGREQ and PINGRESP (§3.12, §3.13).
 
-use super::steps::assert_disconnected;
+use super::assert_disconnected;
 use crate::harness::packets::{PINGREQ, PINGRESP, packet};
 use crate::harness::packets5::{RECEIVE_MAXIMUM, With};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
@@ -20,7 +20,7 @@ fn pingreq_is_answered() {
 #[test]
 fn pingreq_is_answered_while_the_window_is_full() {
     let broker = Broker::start();
-    let mut client = Wire::connect5(&broker, &Connect5::new("c").number(RECEIVE_MAXIMUM, 1));
+    let mut client = Wire::connect5(&broker, &Connect5::new("c").with(RECEIVE_MAXIMUM, 1));
     client.subscribe5("a", 1);
     for payload in ["1", "2"] {
         client.publish5(&Publish5::new("a", payload).qos(1, 1));

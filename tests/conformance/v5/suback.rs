@@ -135,7 +135,7 @@ fn shared_subscriptions_can_be_turned_off() {
 /// [MQTT-3.9.3-2]: `mqtt.subscription_identifiers = false`: 0xA1.
 #[test]
 fn subscription_identifiers_can_be_turned_off() {
-    let subscribe = subscribe5(7, &[("b", 1)]).number(SUBSCRIPTION_ID, 1);
+    let subscribe = subscribe5(7, &[("b", 1)]).with(SUBSCRIPTION_ID, 1);
     assert_not_supported("subscription_identifiers = false", &subscribe.bytes(), 0xA1);
 }
 
@@ -154,13 +154,13 @@ fn wildcard_subscriptions_can_be_turned_off() {
 fn suback_is_no_larger_than_the_client_takes() {
     const BYTES_MAX: usize = 20;
     let broker = Broker::with_config(RULES);
-    let connect = Connect5::new("c").number(MAXIMUM_PACKET_SIZE, u32::try_from(BYTES_MAX).unwrap());
+    let connect = Connect5::new("c").with(MAXIMUM_PACKET_SIZE, u32::try_from(BYTES_MAX).unwrap());
     let mut client = Wire::connect5(&broker, &connect);
     client.send(subscribe5(7, &[("closed", 1), ("bad#", 1), ("open", 1)]).bytes());
     let packet = client.receive();
     assert!(packet.len() <= BYTES_MAX, "{packet:02x?}");
     assert_eq!(Answer::parse(&packet).codes, [0x87, 0x8F, 1]);
-    let mut client = Wire::connect5(&broker, &Connect5::new("d").number(REQUEST_PROBLEM, 0));
+    let mut client = Wire::connect5(&broker, &Connect5::new("d").with(REQUEST_PROBLEM, 0));
     client.send(subscribe5(7, &[("closed", 1)]).bytes());
     assert_eq!(client.expect_reason(SUBACK, 7, 0x87).properties.text(REASON_STRING), None);
 }

@@ -1,7 +1,8 @@
 //! SUBSCRIBE (§3.8): its filters, and what of it is malformed. Options and identifiers have chapters of
 //! their own.
 
-use super::steps::{assert_disconnected, numbers};
+use super::assert_disconnected;
+use super::steps::numbers;
 use crate::harness::packets::packet;
 use crate::harness::packets5::{PUBACK, SUBACK, SUBSCRIPTION_ID, WILL_DELAY, With, subscribe5};
 use crate::harness::{Broker, Publish5, Wire};
@@ -59,7 +60,7 @@ fn same_filter_again_replaces_the_subscription() {
         // Retain handling 2: none of those that are kept.
         let options = qos | 0x20 | if as_published { RETAIN_AS_PUBLISHED } else { 0 };
         let subscribe = subscribe5(1, &[("a/+", options)]);
-        let subscribe = number.map_or(subscribe.clone(), |n| subscribe.number(SUBSCRIPTION_ID, n));
+        let subscribe = number.map_or(subscribe.clone(), |n| subscribe.with(SUBSCRIPTION_ID, n));
         client.send(subscribe.bytes());
         client.expect_reason(SUBACK, 1, qos);
         sender.publish5(&Publish5::new("a/b", "1").qos(2, 1).retain());
@@ -95,7 +96,7 @@ fn replacing_a_subscription_loses_nothing() {
     let payloads = numbers(0..200);
     for (id, payload) in (1..).zip(&payloads) {
         sender.send(Publish5::new("a", payload).qos(1, id).bytes());
-        client.send(subscribe5(1, &[("a", 1)]).number(SUBSCRIPTION_ID, u32::from(id)).bytes());
+        client.send(subscribe5(1, &[("a", 1)]).with(SUBSCRIPTION_ID, u32::from(id)).bytes());
         assert_eq!(client.await_answer(SUBACK, 1).codes, [1]);
         sender.expect_reason(PUBACK, id, 0);
     }
@@ -180,6 +181,6 @@ fn malformed_subscribe_closes() {
     ] {
         assert_disconnected(&broker, packet(0x82, body), 0x81);
     }
-    assert_disconnected(&broker, subscribe5(1, &[("a", 0)]).number(WILL_DELAY, 1).bytes(), 0x81);
+    assert_disconnected(&broker, subscribe5(1, &[("a", 0)]).with(WILL_DELAY, 1).bytes(), 0x81);
     assert_disconnected(&broker, subscribe5(1, &[("a", 0)]).raw([0x7E, 0]).bytes(), 0x81);
 }

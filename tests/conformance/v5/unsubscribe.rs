@@ -1,6 +1,7 @@
 //! UNSUBSCRIBE and UNSUBACK (§3.10, §3.11): a code for each filter, and what ends with them.
 
-use super::steps::{assert_disconnected, taken, texts};
+use super::assert_disconnected;
+use super::steps::{taken, texts};
 use crate::harness::packets::packet;
 use crate::harness::packets5::{
     Answer, MAXIMUM_PACKET_SIZE, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, SUBSCRIPTION_ID, UNSUBACK, With,
@@ -79,7 +80,7 @@ fn only_the_very_same_filter_is_ended() {
 #[test]
 fn overlapping_subscription_stays() {
     let (_broker, mut client, mut sender) = subscribed(&["a/+"]);
-    client.send(subscribe5(1, &[("a/#", 1)]).number(SUBSCRIPTION_ID, 4).bytes());
+    client.send(subscribe5(1, &[("a/#", 1)]).with(SUBSCRIPTION_ID, 4).bytes());
     client.expect_reason(SUBACK, 1, 1);
     assert_codes(&mut client, &[("a/+", 0)]);
     sender.publish5(&Publish5::new("a/b", "1").qos(2, 1));
@@ -147,7 +148,7 @@ fn many_filters_are_ended_with_one_unsuback() {
 fn unsuback_is_no_larger_than_the_client_takes() {
     const BYTES_MAX: usize = 20;
     let broker = Broker::start();
-    let connect = Connect5::new("c").number(MAXIMUM_PACKET_SIZE, u32::try_from(BYTES_MAX).unwrap());
+    let connect = Connect5::new("c").with(MAXIMUM_PACKET_SIZE, u32::try_from(BYTES_MAX).unwrap());
     let mut client = Wire::connect5(&broker, &connect);
     client.send(unsubscribe5(9, &["a", "bad#"]).bytes());
     let packet = client.receive();
@@ -186,5 +187,5 @@ fn malformed_unsubscribe_closes() {
     for body in [&[][..], &[0], &[0, 1], &[0, 1, 4, 0x26, 0], &[0, 1, 0, 0], &[0, 1, 0, 0, 5, b'a']] {
         assert_disconnected(&broker, packet(0xA2, body), 0x81);
     }
-    assert_disconnected(&broker, unsubscribe5(1, &["a"]).number(SUBSCRIPTION_ID, 1).bytes(), 0x81);
+    assert_disconnected(&broker, unsubscribe5(1, &["a"]).with(SUBSCRIPTION_ID, 1).bytes(), 0x81);
 }
