@@ -17,6 +17,7 @@ mod subscribe;
 mod take_over;
 mod topics;
 mod unsubscribe;
+mod v5;
 mod will;
 
 use crate::harness::{Broker, Wire};

@@ -11,6 +11,7 @@ pub(crate) mod log;
 pub(crate) mod packets;
 pub(crate) mod packets5;
 mod properties5;
+pub(crate) mod scram;
 pub(crate) mod wire;
 mod wire5;
 

@@ -1,7 +1,7 @@
 //! Packets of MQTT 5 as bytes, written down here a second time, apart from the codec: builders for what
 //! the tests send, [`Publish5`] and [`Answer`] for what they receive.
 //!
-//! What is built takes properties by [`With`]: `Connect5::new("c").number(SESSION_EXPIRY, 60)`.
+//! What is built takes properties by [`With`]: `Connect5::new("c").with(SESSION_EXPIRY, 60)`.
 
 pub(crate) use super::properties5::*;
 
@@ -70,7 +70,7 @@ impl Connect5 {
 
     /// Clean start 0, and a session that outlives the connection by this many seconds.
     pub(crate) fn persistent(self, seconds: u32) -> Self {
-        self.keep_session().number(SESSION_EXPIRY, seconds)
+        self.keep_session().with(SESSION_EXPIRY, seconds)
     }
 
     /// Keep alive, seconds.
@@ -300,7 +300,7 @@ pub(crate) fn disconnect5(code: u8) -> Packet5 {
 
 /// AUTH (§3.15) with reason code and method.
 pub(crate) fn auth5(code: u8, method: &str) -> Packet5 {
-    Packet5::new(AUTH, [code]).text(AUTH_METHOD, method)
+    Packet5::new(AUTH, [code]).with(AUTH_METHOD, method)
 }
 
 /// What the broker answers with reason codes, read from the wire: CONNACK, PUBACK, PUBREC, PUBREL,

@@ -100,6 +100,48 @@ pub(crate) enum Value {
     Pair(Vec<u8>, Vec<u8>),
 }
 
+impl From<u32> for Value {
+    fn from(number: u32) -> Self {
+        Self::Number(number)
+    }
+}
+
+impl From<&str> for Value {
+    fn from(text: &str) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<String> for Value {
+    fn from(text: String) -> Self {
+        Self::Bytes(text.into())
+    }
+}
+
+impl From<&[u8]> for Value {
+    fn from(bytes: &[u8]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl<const N: usize> From<[u8; N]> for Value {
+    fn from(bytes: [u8; N]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl<const N: usize> From<&[u8; N]> for Value {
+    fn from(bytes: &[u8; N]) -> Self {
+        Self::Bytes(bytes.into())
+    }
+}
+
+impl From<Vec<u8>> for Value {
+    fn from(bytes: Vec<u8>) -> Self {
+        Self::Bytes(bytes)
+    }
+}
+
 /// The properties of one packet, as they stand there, in their order.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub(crate) struct Properties(Vec<u8>);
@@ -216,24 +258,20 @@ pub(crate) trait With: Sized {
     /// Where the next one is put.
     fn properties_mut(&mut self) -> &mut Properties;
 
-    /// A property that is a number.
+    /// A property that is a number, a string or binary data; any bytes.
     #[must_use]
-    fn number(self, id: u8, value: u32) -> Self {
-        let value = match kind(id) {
-            Some(Kind::Byte) => vec![u8::try_from(value).unwrap()],
-            Some(Kind::TwoBytes) => u16::try_from(value).unwrap().to_be_bytes().to_vec(),
-            Some(Kind::FourBytes) => value.to_be_bytes().to_vec(),
-            Some(Kind::Variable) => variable(value as usize),
-            _ => panic!("property {id:#04x} is no number"),
+    fn with(self, id: u8, value: impl Into<Value>) -> Self {
+        let value = match (kind(id), value.into()) {
+            (Some(Kind::Byte), Value::Number(number)) => vec![u8::try_from(number).unwrap()],
+            (Some(Kind::TwoBytes), Value::Number(number)) => {
+                u16::try_from(number).unwrap().to_be_bytes().to_vec()
+            }
+            (Some(Kind::FourBytes), Value::Number(number)) => number.to_be_bytes().to_vec(),
+            (Some(Kind::Variable), Value::Number(number)) => variable(number as usize),
+            (Some(Kind::Field), Value::Bytes(bytes)) => field(bytes),
+            (_, value) => panic!("property {id:#04x} is no {value:?}"),
         };
         self.raw([&[id], value.as_slice()].concat())
-    }
-
-    /// A property that is a string or binary data; any bytes.
-    #[must_use]
-    fn text(self, id: u8, value: impl AsRef<[u8]>) -> Self {
-        assert_eq!(kind(id), Some(Kind::Field), "property {id:#04x} is no string");
-        self.raw([&[id], field(value).as_slice()].concat())
     }
 
     /// A user property; any bytes.

@@ -93,7 +93,8 @@ fn will_qos_3_is_malformed() {
     let connect = Connect5::new("c").will(Publish5::new("will", "1").qos(3, 0));
     Wire::refused5(&broker, connect.bytes(), MALFORMED);
     for qos in 0..=2 {
-        Wire::connect5(&broker, &Connect5::new("c").will(Publish5::new("will", "1").qos(qos, 0))).disconnect5(0);
+        Wire::connect5(&broker, &Connect5::new("c").will(Publish5::new("will", "1").qos(qos, 0)))
+            .disconnect5(0);
     }
 }
 
@@ -107,7 +108,8 @@ fn announced_field_that_is_missing_is_malformed() {
         Wire::refused5(&broker, Connect5::new("c").flags(0x02 | flags).bytes(), MALFORMED);
     }
     // Cut off anywhere, it is no CONNECT.
-    let whole = Connect5::new("c").will(Publish5::new("w", "1").pair("n", "v")).user("u").password("p").body();
+    let whole =
+        Connect5::new("c").will(Publish5::new("w", "1").pair("n", "v")).user("u").password("p").body();
     for length in 10..whole.len() {
         Wire::refused5(&broker, packet(0x10, &whole[..length]), MALFORMED);
     }
@@ -208,7 +210,7 @@ fn what_follows_a_refused_connect_is_not_processed() {
 #[test]
 fn refused_connect_does_not_disturb_the_session() {
     let broker = Setup::new().password("anna", "secret").config("[auth]\npassword_file = \"passwd\"").start();
-    let connect = Connect5::new("c").number(SESSION_EXPIRY, 60).user("anna");
+    let connect = Connect5::new("c").with(SESSION_EXPIRY, 60).user("anna");
     let mut owner = Wire::connect5(&broker, &connect.clone().password("secret"));
     owner.subscribe5("a", 1);
     Wire::refused5(&broker, connect.password("wrong").bytes(), 0x86);

@@ -14,12 +14,12 @@ use crate::harness::{Broker, Connect5, Publish5, Wire};
 fn of_connect() -> Vec<Properties> {
     let one = Properties::default;
     vec![
-        one().number(SESSION_EXPIRY, 60),
-        one().number(RECEIVE_MAXIMUM, 10),
-        one().number(MAXIMUM_PACKET_SIZE, 1000),
-        one().number(TOPIC_ALIAS_MAXIMUM, 10),
-        one().number(REQUEST_RESPONSE, 1),
-        one().number(REQUEST_PROBLEM, 1),
+        one().with(SESSION_EXPIRY, 60),
+        one().with(RECEIVE_MAXIMUM, 10),
+        one().with(MAXIMUM_PACKET_SIZE, 1000),
+        one().with(TOPIC_ALIAS_MAXIMUM, 10),
+        one().with(REQUEST_RESPONSE, 1),
+        one().with(REQUEST_PROBLEM, 1),
     ]
 }
 
@@ -27,12 +27,12 @@ fn of_connect() -> Vec<Properties> {
 fn of_will() -> Vec<Properties> {
     let one = Properties::default;
     vec![
-        one().number(WILL_DELAY, 1),
-        one().number(PAYLOAD_FORMAT, 1),
-        one().number(MESSAGE_EXPIRY, 60),
-        one().text(CONTENT_TYPE, "text/plain"),
-        one().text(RESPONSE_TOPIC, "answers"),
-        one().text(CORRELATION_DATA, [0, 1, 2]),
+        one().with(WILL_DELAY, 1),
+        one().with(PAYLOAD_FORMAT, 1),
+        one().with(MESSAGE_EXPIRY, 60),
+        one().with(CONTENT_TYPE, "text/plain"),
+        one().with(RESPONSE_TOPIC, "answers"),
+        one().with(CORRELATION_DATA, [0, 1, 2]),
     ]
 }
 
@@ -123,7 +123,7 @@ fn property_with_a_forbidden_value_is_a_protocol_error() {
     ];
     for (id, value) in wrong {
         eprintln!("{id:#04x} {value}");
-        Wire::refused5(&broker, Connect5::new("c").number(id, value).bytes(), PROTOCOL_ERROR);
+        Wire::refused5(&broker, Connect5::new("c").with(id, value).bytes(), PROTOCOL_ERROR);
     }
     assert_refused_as_wrong(&broker, with_will([PAYLOAD_FORMAT, 2]).bytes());
 }
@@ -132,7 +132,7 @@ fn property_with_a_forbidden_value_is_a_protocol_error() {
 #[test]
 fn authentication_data_without_method_is_a_protocol_error() {
     let broker = Broker::start();
-    Wire::refused5(&broker, Connect5::new("c").text(AUTH_DATA, "data").bytes(), PROTOCOL_ERROR);
+    Wire::refused5(&broker, Connect5::new("c").with(AUTH_DATA, "data").bytes(), PROTOCOL_ERROR);
 }
 
 /// §2.2.2: values that are cut off, and a length that does not fit.
@@ -154,11 +154,11 @@ fn response_information_comes_only_when_asked_for() {
         wire.disconnect5(0);
         connack.properties.text(RESPONSE_INFORMATION)
     };
-    let asked = information(Connect5::new("c").number(REQUEST_RESPONSE, 1));
+    let asked = information(Connect5::new("c").with(REQUEST_RESPONSE, 1));
     assert_eq!(asked.as_deref(), Some("answers/anna/c"));
-    assert_eq!(information(Connect5::new("c").number(REQUEST_RESPONSE, 0)), None);
+    assert_eq!(information(Connect5::new("c").with(REQUEST_RESPONSE, 0)), None);
     assert_eq!(information(Connect5::new("c")), None);
-    let (_wire, connack) = Wire::greet5(&Broker::start(), &Connect5::new("c").number(REQUEST_RESPONSE, 1));
+    let (_wire, connack) = Wire::greet5(&Broker::start(), &Connect5::new("c").with(REQUEST_RESPONSE, 1));
     assert_eq!(connack.properties.text(RESPONSE_INFORMATION), None);
 }
 
@@ -170,7 +170,9 @@ const RULES: &str = "[[acl]]\naccess = \"all\"\ntopics = [\"open\"]\n";
 #[test]
 fn problem_information_is_kept_back_where_it_is_not_wanted() {
     let broker = Broker::with_config(RULES);
-    for (wanted, connect) in [(false, Connect5::new("c").number(REQUEST_PROBLEM, 0)), (true, Connect5::new("c"))] {
+    for (wanted, connect) in
+        [(false, Connect5::new("c").with(REQUEST_PROBLEM, 0)), (true, Connect5::new("c"))]
+    {
         let mut client = Wire::connect5(&broker, &connect);
         client.send(Publish5::new("closed", "1").qos(1, 1).bytes());
         let mut answers = vec![client.expect_reason(PUBACK, 1, 0x87)];
@@ -181,7 +183,8 @@ fn problem_information_is_kept_back_where_it_is_not_wanted() {
         client.send(unsubscribe5(4, &["closed"]).bytes());
         answers.push(client.expect_reason(UNSUBACK, 4, 0x11));
         for answer in answers {
-            let said = answer.properties.text(REASON_STRING).is_some() || !answer.properties.pairs().is_empty();
+            let said =
+                answer.properties.text(REASON_STRING).is_some() || !answer.properties.pairs().is_empty();
             assert!(wanted || !said, "{answer:?}");
         }
         // User properties of messages are no problem information.

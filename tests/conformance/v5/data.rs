@@ -11,8 +11,7 @@ use crate::harness::{Broker, Connect5, Publish5, Wire};
 
 /// A lone continuation byte, an unfinished sequence, a surrogate, an overlong slash, a code point beyond
 /// U+10FFFF.
-const ILL_FORMED: [&[u8]; 5] =
-    [b"a\x80", b"a\xC3", b"\xED\xA0\x80", b"\xC0\xAF", b"\xF4\x90\x80\x80"];
+const ILL_FORMED: [&[u8]; 5] = [b"a\x80", b"a\xC3", b"\xED\xA0\x80", b"\xC0\xAF", b"\xF4\x90\x80\x80"];
 
 /// CONNECT packets with `text` in each of their strings, and what the string is.
 fn connects_with(text: &[u8]) -> Vec<(&'static str, Connect5)> {
@@ -23,9 +22,9 @@ fn connects_with(text: &[u8]) -> Vec<(&'static str, Connect5)> {
         ("user name", Connect5::new("c").user(text)),
         ("name of a user property", Connect5::new("c").pair(text, "v")),
         ("value of a user property", Connect5::new("c").pair("n", text)),
-        ("method", Connect5::new("c").text(AUTH_METHOD, text)),
-        ("content type of the will", Connect5::new("c").will(will().text(CONTENT_TYPE, text))),
-        ("response topic of the will", Connect5::new("c").will(will().text(RESPONSE_TOPIC, text))),
+        ("method", Connect5::new("c").with(AUTH_METHOD, text)),
+        ("content type of the will", Connect5::new("c").will(will().with(CONTENT_TYPE, text))),
+        ("response topic of the will", Connect5::new("c").will(will().with(RESPONSE_TOPIC, text))),
         ("user property of the will", Connect5::new("c").will(will().pair("n", text))),
     ]
 }
@@ -35,11 +34,11 @@ fn packets_with(text: &[u8]) -> Vec<(&'static str, Vec<u8>)> {
     let publish = || Publish5::new("a", "1");
     vec![
         ("topic", Publish5::new(text, "1").bytes()),
-        ("content type", publish().text(CONTENT_TYPE, text).bytes()),
-        ("response topic", publish().text(RESPONSE_TOPIC, text).bytes()),
+        ("content type", publish().with(CONTENT_TYPE, text).bytes()),
+        ("response topic", publish().with(RESPONSE_TOPIC, text).bytes()),
         ("name of a user property", publish().pair(text, "v").bytes()),
         ("value of a user property", publish().pair("n", text).bytes()),
-        ("reason string", disconnect5(0).text(REASON_STRING, text).bytes()),
+        ("reason string", disconnect5(0).with(REASON_STRING, text).bytes()),
         ("user property of PUBACK", ack5(PUBACK, 1, 0).pair("n", text).bytes()),
     ]
 }
@@ -92,8 +91,8 @@ fn byte_order_mark_is_a_character() {
     client.subscribe5("\u{FEFF}a", 0);
     client.publish5(&Publish5::new("a", "other topic"));
     let sent = Publish5::new("\u{FEFF}a", "1")
-        .text(CONTENT_TYPE, "\u{FEFF}text")
-        .text(RESPONSE_TOPIC, "\u{FEFF}")
+        .with(CONTENT_TYPE, "\u{FEFF}text")
+        .with(RESPONSE_TOPIC, "\u{FEFF}")
         .pair("\u{FEFF}n", "v\u{FEFF}");
     client.publish5(&sent);
     let got = client.expect_publish5();
@@ -115,7 +114,10 @@ fn variable_byte_integer_of_another_form_is_malformed() {
         ("five bytes of property length", with_length(&[0x80, 0x80, 0x80, 0x80, 0x00])),
         ("property length without end", with_length(&[0x80])),
         ("property length with a byte too many", with_length(&[0x80, 0x00])),
-        ("identifier of five bytes", subscribe5(1, &[("a", 0)]).raw([0x0B, 0x80, 0x80, 0x80, 0x80, 0x01]).bytes()),
+        (
+            "identifier of five bytes",
+            subscribe5(1, &[("a", 0)]).raw([0x0B, 0x80, 0x80, 0x80, 0x80, 0x01]).bytes(),
+        ),
         ("identifier with a byte too many", subscribe5(1, &[("a", 0)]).raw([0x0B, 0x81, 0x00]).bytes()),
     ];
     for (what, packet) in wrong {
@@ -130,7 +132,7 @@ fn variable_byte_integer_has_one_to_four_bytes() {
     let broker = Broker::start();
     for id in [1, 127, 128, 16_383, 16_384, 2_097_151, 2_097_152, 268_435_455] {
         let mut client = Wire::client5(&broker, "c");
-        client.send(subscribe5(1, &[("a", 0)]).number(SUBSCRIPTION_ID, id).bytes());
+        client.send(subscribe5(1, &[("a", 0)]).with(SUBSCRIPTION_ID, id).bytes());
         assert_eq!(client.await_answer(SUBACK, 1).codes, [0]);
         client.publish5(&Publish5::new("a", "1"));
         assert_eq!(client.take5("1").properties.subscription_ids(), [id]);
@@ -145,7 +147,7 @@ fn binary_data_is_any_bytes() {
     let mut client = Wire::client5(&broker, "c");
     client.subscribe5("a", 0);
     for data in [vec![], vec![0, 0xFF, 0xC3, 0x80, 0], vec![0xA5; 65_535]] {
-        client.publish5(&Publish5::new("a", "1").text(CORRELATION_DATA, &data));
+        client.publish5(&Publish5::new("a", "1").with(CORRELATION_DATA, data.as_slice()));
         assert_eq!(client.take5("1").properties.data(CORRELATION_DATA), Some(data));
     }
 }
@@ -165,13 +167,8 @@ fn reserved_flags_are_checked() {
 #[test]
 fn packet_that_no_client_sends_is_refused() {
     let broker = Broker::start();
-    let packets: [&[u8]; 5] = [
-        &[0x00, 0],
-        &[0x20, 3, 0, 0, 0],
-        &[0x90, 4, 0, 1, 0, 0],
-        &[0xB0, 4, 0, 1, 0, 0],
-        &[0xD0, 0],
-    ];
+    let packets: [&[u8]; 5] =
+        [&[0x00, 0], &[0x20, 3, 0, 0, 0], &[0x90, 4, 0, 1, 0, 0], &[0xB0, 4, 0, 1, 0, 0], &[0xD0, 0]];
     for packet in packets {
         eprintln!("{packet:02x?}");
         assert_disconnected_as_wrong(&broker, packet);
