@@ -1,13 +1,12 @@
-//! Subscription options (§3.8.3.1): no local, retain as published, retain handling.
+//! Subscription options (§3.8.3.1): no local, and options filter by filter. What they do to retained
+//! messages is in `retain`.
 
 use super::steps::{taken, texts};
-use crate::harness::packets5::{SUBACK, SUBSCRIPTION_ID, UNSUBACK, With, subscribe5, unsubscribe5};
+use crate::harness::packets5::{SUBACK, SUBSCRIPTION_ID, With, subscribe5};
 use crate::harness::{Broker, Connect5, Publish, Publish5, Wire};
 
 const NO_LOCAL: u8 = 0x04;
 const RETAIN_AS_PUBLISHED: u8 = 0x08;
-/// Retain handling 1: retained messages for a new subscription alone.
-const RETAINED_IF_NEW: u8 = 0x10;
 /// Retain handling 2: no retained messages.
 const RETAINED_NEVER: u8 = 0x20;
 
@@ -20,15 +19,6 @@ fn retaining() -> (Broker, Wire) {
     }
     let client = Wire::client5(&broker, "c");
     (broker, client)
-}
-
-/// Subscribes to `a/+` with these options: so many retained messages come.
-#[track_caller]
-fn assert_sent(client: &mut Wire, options: u8, messages: usize) {
-    client.subscribe5("a/+", options);
-    let sent = taken(client);
-    assert_eq!(texts(&sent), ["1", "2"][..messages]);
-    assert!(sent.iter().all(|publish| publish.retain), "{sent:?}");
 }
 
 /// [MQTT-3.8.3-3]: with no local a client is not sent its own messages, and others are; without it, it is.
@@ -98,93 +88,17 @@ fn no_local_holds_for_its_own_subscription_alone() {
     client.expect_nothing_but_pong();
 }
 
-/// §3.8.3.1: retain as published keeps RETAIN as it was sent; without it, RETAIN is 0.
-#[test]
-fn retain_as_published_keeps_the_flag() {
-    let broker = Broker::start();
-    let mut sender = Wire::client5(&broker, "sender");
-    let mut clients = [(2, false), (2 | RETAIN_AS_PUBLISHED, true)].map(|(options, kept)| {
-        let mut client = Wire::client5(&broker, if kept { "kept" } else { "plain" });
-        client.subscribe5("a", options);
-        (client, kept)
-    });
-    for qos in 0..=2 {
-        for retain in [true, false] {
-            let publish = Publish5 { retain, ..Publish5::new("a", "1").qos(qos, 1) };
-            sender.publish5(&publish);
-            for (client, kept) in &mut clients {
-                assert_eq!(client.take5("1").retain, retain && *kept, "{publish:?}");
-            }
-        }
-    }
-}
-
-/// §3.8.3.1: also for messages that had to wait.
-#[test]
-fn retain_as_published_holds_in_the_queue() {
-    let broker = Broker::start();
-    let persistent = Connect5::new("c").persistent(300);
-    let mut client = Wire::connect5(&broker, &persistent);
-    client.subscribe5("a", 1 | RETAIN_AS_PUBLISHED);
-    client.disconnect5(0);
-    Wire::resume5(&broker, &persistent).disconnect5(0);
-    let mut sender = Wire::client5(&broker, "sender");
-    sender.publish5(&Publish5::new("a", "1").qos(1, 1).retain());
-    sender.publish5(&Publish5::new("a", "2").qos(1, 1));
-    let mut client = Wire::resume5(&broker, &persistent);
-    assert!(client.take5("1").retain);
-    assert!(!client.take5("2").retain);
-}
-
 /// [MQTT-3.8.4-4]: retain handling 0: each SUBSCRIBE is sent the retained messages, with RETAIN 1 whatever
 /// retain as published says.
 #[test]
 fn retain_handling_0_sends_them_each_time() {
     let (_broker, mut client) = retaining();
-    assert_sent(&mut client, 1, 2);
-    assert_sent(&mut client, 1 | RETAIN_AS_PUBLISHED, 2);
-    assert_sent(&mut client, 0, 2);
-}
-
-/// §3.8.3.1: retain handling 1: only where there was no such subscription.
-#[test]
-fn retain_handling_1_sends_them_to_new_subscriptions() {
-    let (_broker, mut client) = retaining();
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 2);
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 0);
-    // Another QoS makes it no new one.
-    assert_sent(&mut client, RETAINED_IF_NEW, 0);
-    client.send(unsubscribe5(2, &["a/+"]).bytes());
-    client.expect_reason(UNSUBACK, 2, 0);
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 2);
-    // Another filter is another subscription.
-    client.subscribe5("a/#", 1 | RETAINED_IF_NEW);
-    assert_eq!(texts(&taken(&mut client)), ["1", "2"]);
-}
-
-/// §3.8.3.1: a session that comes back has its subscriptions already.
-#[test]
-fn retain_handling_1_counts_the_subscriptions_of_the_session() {
-    let (broker, _) = retaining();
-    let persistent = Connect5::new("p").persistent(300);
-    let mut client = Wire::connect5(&broker, &persistent);
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 2);
-    client.disconnect5(0);
-    let mut client = Wire::resume5(&broker, &persistent);
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 0);
-    client.disconnect5(0);
-    let mut client = Wire::connect5(&broker, &Connect5::new("p"));
-    assert_sent(&mut client, 1 | RETAINED_IF_NEW, 2);
-}
-
-/// §3.8.3.1: retain handling 2: none, new or not; what comes later comes.
-#[test]
-fn retain_handling_2_sends_none() {
-    let (broker, mut client) = retaining();
-    assert_sent(&mut client, 1 | RETAINED_NEVER, 0);
-    assert_sent(&mut client, 1 | RETAINED_NEVER, 0);
-    Wire::client5(&broker, "other").publish5(&Publish5::new("a/1", "3").qos(1, 1).retain());
-    assert!(!client.take5("3").retain);
+    for options in [1, 1 | RETAIN_AS_PUBLISHED, 0] {
+        client.subscribe5("a/+", options);
+        let sent = taken(&mut client);
+        assert_eq!(texts(&sent), ["1", "2"]);
+        assert!(sent.iter().all(|publish| publish.retain), "{sent:?}");
+    }
 }
 
 /// §3.8.4: each filter of a SUBSCRIBE has options of its own.

@@ -78,7 +78,7 @@ fn order_is_kept_in_the_queue() {
     }
 }
 
-/// [MQTT-4.6.0-2], [MQTT-4.6.0-3]: PUBACKs and PUBRECs come in the order of the PUBLISHes; the rules bind
+/// [MQTT-4.6.0-2], [MQTT-4.6.0-3]: PUBACKs and PUBRECs come in the order of what they answer; the rules bind
 /// clients, and the server keeps them, too.
 #[test]
 fn answers_come_in_order() {

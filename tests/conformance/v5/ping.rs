@@ -16,7 +16,7 @@ fn pingreq_is_answered() {
     }
 }
 
-/// [MQTT-3.12.4-1], [MQTT-4.9.0-3]: also while nothing more may be sent to the client.
+/// [MQTT-3.12.4-1], §4.9: also while nothing more may be sent to the client.
 #[test]
 fn pingreq_is_answered_while_the_window_is_full() {
     let broker = Broker::start();

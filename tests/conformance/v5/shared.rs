@@ -33,7 +33,7 @@ fn assert_shared_out(payloads: &[String], parts: &[&[Publish5]]) {
     let mut got: Vec<usize> =
         parts.iter().flat_map(|part| texts(part)).map(|text| text.parse().expect("a number")).collect();
     got.sort_unstable();
-    assert_eq!(got, Vec::from_iter(0..payloads.len()));
+    assert_eq!(got, (0..payloads.len()).collect::<Vec<_>>());
 }
 
 /// Takes so many messages, waiting for each.

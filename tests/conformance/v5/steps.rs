@@ -21,7 +21,9 @@ pub(super) fn taken(wire: &mut Wire) -> Vec<Publish5> {
             sent.push(Publish5::parse(&packet).unwrap_or_else(|| panic!("no PUBLISH: {packet:02x?}")));
         }
     }
-    sent.iter().for_each(|publish| wire.acknowledge5(publish));
+    for publish in &sent {
+        wire.acknowledge5(publish);
+    }
     sent
 }
 
