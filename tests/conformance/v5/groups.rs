@@ -125,7 +125,7 @@ fn each_group_gets_the_message_once() {
     }
 }
 
-/// §4.8.2: and once for ordinary subscriptions: a client with both kinds may get it twice.
+/// §4.8.2: a message goes once to the group, and once more to ordinary subscriptions: a client with both kinds may get it twice.
 #[test]
 fn ordinary_subscriptions_get_it_besides() {
     let broker = Broker::start();
@@ -197,7 +197,7 @@ fn old_clients_share_with_new_ones() {
     new.expect_nothing_but_pong();
 }
 
-/// §4.8.2: a malformed one is answered in the way of 3.1.1 there.
+/// §3.9.3 of 3.1.1: a malformed shared filter is answered with 0x80 there.
 #[test]
 fn old_clients_get_0x80_for_malformed_shared_filters() {
     let broker = Broker::start();

@@ -62,7 +62,7 @@ fn members_get_their_fair_share() {
     }
 }
 
-/// §4.8.2: the same where several clients publish, and where members come and go.
+/// §4.8.2: all members get their share, too, where several clients publish and members join.
 #[test]
 fn share_is_fair_with_many_publishers() {
     let broker = Broker::start();
@@ -121,7 +121,7 @@ fn qos1_messages_of_a_member_that_leaves_go_to_another() {
     }
 }
 
-/// §4.8.2: what was acknowledged stays acknowledged.
+/// §4.8.2: when a member leaves, what it had acknowledged goes to nobody else.
 #[test]
 fn acknowledged_messages_go_to_nobody_else() {
     let broker = Broker::start();
@@ -227,7 +227,7 @@ fn connected_members_are_preferred() {
     Wire::resume5(&broker, &lasting("away")).expect_nothing_but_pong();
 }
 
-/// §4.8.2: where none is there, one that is away takes the message into its queue.
+/// §4.8.2: where no member is there, one that is away takes the message into its queue.
 #[test]
 fn message_waits_where_all_members_are_away() {
     let broker = Broker::start();

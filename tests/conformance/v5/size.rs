@@ -17,7 +17,8 @@ fn large() -> String {
     "x".repeat(BYTES_MAX as usize)
 }
 
-/// §3.1.2.11.4: dropped and counted for the one, delivered to the others; the connection lives.
+/// §3.1.2.11.4: a message too large for one client is dropped and counted for it, and delivered to others,
+/// of 3.1.1 too; the connection lives.
 #[test]
 fn message_too_large_is_dropped_for_that_client_alone() {
     let broker = Broker::with_config(REPORTS);
@@ -38,7 +39,7 @@ fn message_too_large_is_dropped_for_that_client_alone() {
     small.take5("1");
 }
 
-/// §3.1.2.11.4: the same for what waited in its queue, and for what is sent again.
+/// §3.1.2.11.4: a message too large is dropped also when it had waited, or is to be sent again.
 #[test]
 fn message_that_waited_is_dropped_too() {
     let broker = Broker::start();

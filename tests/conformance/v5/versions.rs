@@ -128,7 +128,7 @@ fn subscriptions_are_kept_across_versions() {
     client.expect_nothing_but_pong();
 }
 
-/// The same the other way round.
+/// A session that 3.1.1 began is resumed with MQTT 5, and back.
 #[test]
 fn session_of_an_old_client_is_resumed_with_mqtt_5() {
     let broker = Broker::start();
@@ -200,7 +200,7 @@ fn qos2_delivery_is_finished_across_versions() {
     client.expect_nothing_but_pong();
 }
 
-/// So is one in the other direction: delivered once.
+/// A publish of QoS 2 that was begun in one version is finished in the other, and delivered once.
 #[test]
 fn qos2_publish_is_finished_across_versions() {
     let broker = Broker::start();

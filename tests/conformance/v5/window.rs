@@ -22,7 +22,7 @@ fn strange_acknowledgements_make_no_room() {
     receiver.take5("2");
 }
 
-/// `limits.inflight_messages_max` bounds those that say more, or nothing.
+/// `limits.inflight_messages_max` bounds the window of clients that say more, or nothing.
 #[test]
 fn window_of_the_server_bounds_the_clients() {
     let broker = Broker::with_config("[limits]\ninflight_messages_max = 2");
