@@ -83,7 +83,8 @@ fn method_that_comes_twice_is_a_protocol_error() {
     }
 }
 
-/// [MQTT-3.1.2-30], [MQTT-3.2.0-1]: between CONNECT and CONNACK there are AUTH and DISCONNECT, and nothing else.
+/// [MQTT-3.1.2-30], [MQTT-3.2.0-1]: between CONNECT and CONNACK there are AUTH and DISCONNECT, and nothing
+/// else.
 #[test]
 fn other_packets_during_the_authentication_are_refused() {
     let broker = with_anna();
@@ -135,7 +136,7 @@ fn unfinished_authentication_is_closed() {
 }
 
 /// Who `dev-7` is to the rest of the configuration: its name as a sender.
-const RULES: &str = r##"
+const RULES: &str = r#"
 [[acl]]
 user = "dev-7"
 access = "all"
@@ -147,7 +148,7 @@ topics = ["nothing"]
 id = "dev-7"
 key = "keys/dev-7.pub.jwk"
 topics = ["plain/#"]
-"##;
+"#;
 
 /// What the device with this key answers to the challenge.
 fn answer(broker: &Broker, device: &str, client: &str, challenge: &[u8]) -> Vec<u8> {
@@ -195,18 +196,22 @@ fn sender_key_lets_in() {
 fn wrong_answer_of_a_sender_is_refused() {
     let broker = encryption::setup().config(RULES).start();
     let (_other, foreign) = challenged(&broker, "other");
-    let wrong: [&dyn Fn(&[u8]) -> Vec<u8>; 6] = [
-        &|challenge| answer(&broker, "dev-8", "c", challenge),
-        &|challenge| answer(&broker, "dev-7", "d", challenge),
-        &|_| answer(&broker, "dev-7", "c", &foreign),
-        &|challenge| [answer(&broker, "dev-7", "c", challenge), vec![0]].concat(),
-        &|challenge| challenge.to_vec(),
-        &|_| Vec::new(),
-    ];
-    for make in wrong {
-        let (mut wire, challenge) = challenged(&broker, "c");
-        wire.send(signed(0x18, make(&challenge)));
-        wire.expect_connack(0x87);
-        wire.expect_closed();
+    for (device, client, of_another) in [("dev-8", "c", false), ("dev-7", "d", false), ("dev-7", "c", true)] {
+        let (wire, challenge) = challenged(&broker, "c");
+        let asked = if of_another { &foreign } else { &challenge };
+        assert_refused(wire, answer(&broker, device, client, asked));
     }
+    // Nor anything that is no answer.
+    let (wire, challenge) = challenged(&broker, "c");
+    assert_refused(wire, [answer(&broker, "dev-7", "c", &challenge), vec![0]].concat());
+    let (wire, challenge) = challenged(&broker, "c");
+    assert_refused(wire, challenge);
+    assert_refused(challenged(&broker, "c").0, "");
+}
+
+#[track_caller]
+fn assert_refused(mut wire: Wire, answer: impl AsRef<[u8]>) {
+    wire.send(signed(0x18, answer));
+    wire.expect_connack(0x87);
+    wire.expect_closed();
 }

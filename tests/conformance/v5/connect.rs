@@ -98,7 +98,8 @@ fn will_qos_3_is_malformed() {
     }
 }
 
-/// [MQTT-3.1.2-9], [MQTT-3.1.2-17], [MQTT-3.1.2-19], [MQTT-3.1.3-3], [MQTT-3.1.4-1]: what the flags announce is there, as is the client id.
+/// [MQTT-3.1.2-9], [MQTT-3.1.2-17], [MQTT-3.1.2-19], [MQTT-3.1.3-3], [MQTT-3.1.4-1]: what the flags
+/// announce is there, as is the client id.
 #[test]
 fn announced_field_that_is_missing_is_malformed() {
     let broker = Broker::start();
@@ -131,7 +132,8 @@ fn password_without_user_name_is_allowed() {
     Wire::connect5(&Broker::start(), &Connect5::new("c").password("token"));
 }
 
-/// [MQTT-3.1.3-1], [MQTT-3.1.2-17], [MQTT-3.1.2-19]: client id, will properties, will topic, will payload, user name, password, in this order.
+/// [MQTT-3.1.3-1], [MQTT-3.1.2-17], [MQTT-3.1.2-19]: client id, will properties, will topic, will payload,
+/// user name, password, in this order.
 #[test]
 fn fields_are_read_in_their_order() {
     let broker = Setup::new()

@@ -103,7 +103,7 @@ fn code_0x98_for_a_user_who_is_gone() {
     let left: Vec<&str> = all.lines().filter(|line| !line.starts_with("anna:")).collect();
     std::fs::write(&file, left.join("\n") + "\n").unwrap();
     broker.reload();
-    broker.log_line(|line| line.contains("reload"));
+    broker.log_line(|line| line.message().starts_with("reloaded"));
     anna.send(Publish5::new("a", "1").qos(1, 1).bytes());
     let answer = Answer::parse(&anna.receive());
     assert!(answer.first == DISCONNECT5 && answer.code() == 0x98, "{answer:02x?}");

@@ -61,8 +61,8 @@ fn refusal_by_the_client_makes_room() {
     client.expect_nothing_but_pong();
 }
 
-/// [MQTT-3.3.4-10], [MQTT-4.9.0-3]: everything else goes on meanwhile: QoS 0, SUBACK, PINGRESP, what the client
-/// publishes itself.
+/// [MQTT-3.3.4-10], [MQTT-4.9.0-3]: everything else goes on meanwhile: QoS 0, SUBACK, PINGRESP, what the
+/// client publishes itself.
 #[test]
 fn other_packets_are_not_held_back() {
     let (broker, mut client) = ten_for(1);

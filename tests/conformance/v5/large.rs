@@ -3,8 +3,8 @@
 use crate::harness::packets5::{MAXIMUM_PACKET_SIZE, PUBACK, With};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 
-/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: a message that is too large for a client is none for it, of any QoS; it takes
-/// no place in flight, is not sent later, and others get it.
+/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: a message that is too large for a client is none for it, of any QoS;
+/// it takes no place in flight, is not sent later, and others get it.
 #[test]
 fn message_that_is_too_large_for_a_client_is_dropped_for_it() {
     let broker = Broker::start();
@@ -46,8 +46,8 @@ fn message_of_just_the_maximum_size_is_delivered() {
     client.expect_nothing_but_pong();
 }
 
-/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what waited for a client that comes back with a smaller limit, and what is
-/// retained.
+/// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: what waited for a client that comes back with a smaller limit, and
+/// what is retained.
 #[test]
 fn what_waited_is_measured_too() {
     let broker = Broker::start();

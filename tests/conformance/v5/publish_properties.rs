@@ -75,7 +75,8 @@ fn user_properties_are_forwarded_in_order() {
     }
 }
 
-/// [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-20]: all at once, and nothing that was not sent.
+/// [MQTT-3.3.2-4], [MQTT-3.3.2-15], [MQTT-3.3.2-16], [MQTT-3.3.2-17], [MQTT-3.3.2-20]: all at once, and
+/// nothing that was not sent.
 #[test]
 fn all_properties_are_forwarded_together() {
     let publish = Publish5::new("a", "1")

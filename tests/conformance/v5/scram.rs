@@ -53,8 +53,8 @@ fn log_in(broker: &Broker, user: &str, password: &str) -> Wire {
     wire
 }
 
-/// [MQTT-4.12.0-2], [MQTT-4.12.0-5], [MQTT-3.15.2-1], [MQTT-3.15.2-2], [MQTT-3.15.2-3]: who knows the password is let in, and is who
-/// the name says; AUTH says what it must, and nothing more.
+/// [MQTT-4.12.0-2], [MQTT-4.12.0-5], [MQTT-3.15.2-1], [MQTT-3.15.2-2], [MQTT-3.15.2-3]: who knows the
+/// password is let in, and is who the name says; AUTH says what it must, and nothing more.
 #[test]
 fn password_lets_in_without_being_shown() {
     let broker = with_users();
@@ -153,7 +153,8 @@ fn again(scram: &Scram) -> Vec<u8> {
     auth5(0x19, METHOD).with(AUTH_DATA, scram.first()).bytes()
 }
 
-/// [MQTT-4.12.1-1], [MQTT-3.15.2-1]: a connected client proves itself again; everything else goes on meanwhile.
+/// [MQTT-4.12.1-1], [MQTT-3.15.2-1]: a connected client proves itself again; everything else goes on
+/// meanwhile.
 #[test]
 fn client_authenticates_again() {
     let broker = with_users();
