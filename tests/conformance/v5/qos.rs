@@ -62,28 +62,6 @@ fn deliveries_have_ids_of_their_own_and_no_dup() {
     }
 }
 
-/// [MQTT-4.3.2-1], [MQTT-4.3.3-1]: also once the ids have all been used.
-#[test]
-fn id_in_flight_is_not_given_twice() {
-    let (_broker, mut receiver, mut sender) = pair("");
-    sender.publish5(&Publish5::new("a", "held").qos(2, 1));
-    let held = receiver.expect_publish5();
-    for _ in 0..66 {
-        let burst = (1..=1_000).flat_map(|id| Publish5::new("a", "1").qos(1, id).bytes());
-        sender.send(burst.collect::<Vec<u8>>());
-        let mut acknowledgements = Vec::new();
-        for _ in 0..1_000 {
-            let publish = receiver.expect_publish5();
-            assert!(publish.id != held.id && publish.id != 0 && !publish.dup, "{publish:?}");
-            acknowledgements.extend(ack5(PUBACK, publish.id, 0).bytes());
-        }
-        receiver.send(acknowledgements);
-        for id in 1..=1_000 {
-            sender.expect_reason(PUBACK, id, 0);
-        }
-    }
-}
-
 /// [MQTT-4.3.3-4], [MQTT-4.3.3-5]: PUBREC is answered with PUBREL of the same id, as often as it comes
 /// before PUBCOMP.
 #[test]
