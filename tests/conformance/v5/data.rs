@@ -112,6 +112,7 @@ fn variable_byte_integer_of_another_form_is_malformed() {
     let wrong = [
         ("five bytes of remaining length", vec![0x30, 0xFF, 0xFF, 0xFF, 0xFF, 0x01]),
         ("five bytes of property length", with_length(&[0x80, 0x80, 0x80, 0x80, 0x00])),
+        ("remaining length with a byte too many", vec![0xC0, 0x80, 0x00]),
         ("property length without end", with_length(&[0x80])),
         ("property length with a byte too many", with_length(&[0x80, 0x00])),
         (

@@ -1,7 +1,7 @@
 //! PUBLISH (§3.3): DUP, QoS, topic name, what is answered, and how it is delivered where subscriptions
 //! overlap. Its properties, RETAIN and aliases have files of their own.
 
-use super::{MALFORMED, PROTOCOL_ERROR, assert_disconnected};
+use super::{MALFORMED, PROTOCOL_ERROR, assert_disconnected, assert_disconnected_as_wrong};
 use crate::harness::packets5::{
     Answer, PAYLOAD_FORMAT, PUBACK, PUBCOMP, PUBREC, PUBREL, SUBACK, SUBSCRIPTION_ID, With, ack5, subscribe5,
 };
@@ -26,11 +26,11 @@ fn dup_marks_what_is_sent_again() {
     }
 }
 
-/// [MQTT-3.3.1-2]: QoS 0 has no DUP; what has is malformed.
+/// [MQTT-3.3.1-2]: QoS 0 has no DUP.
 #[test]
-fn dup_with_qos0_is_malformed() {
+fn dup_with_qos0_is_refused() {
     let broker = Broker::start();
-    assert_disconnected(&broker, Publish5::new("a", "1").dup().bytes(), MALFORMED);
+    assert_disconnected_as_wrong(&broker, Publish5::new("a", "1").dup().bytes());
     let mut client = Wire::client5(&broker, "c");
     client.subscribe5("a", 0);
     client.publish5(&Publish5::new("a", "1").qos(1, 1).dup());

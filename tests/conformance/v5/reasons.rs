@@ -1,6 +1,7 @@
 //! The reason codes with which CONNECT is refused (§3.2.2.2), each reached from outside: session present 0
 //! and the end of the connection behind it ([`Wire::refused5`]).
 
+use super::assert_refused_as_wrong;
 use crate::harness::packets5::{
     AUTH_METHOD, REASON_STRING, SERVER_REFERENCE, SESSION_EXPIRY, USER_PROPERTY, With,
 };
@@ -101,12 +102,14 @@ fn code_0x8c_for_an_unknown_method() {
     }
 }
 
-/// [MQTT-3.2.2-7], [MQTT-3.2.2-8]: a will topic that is none.
+/// [MQTT-3.2.2-7], [MQTT-3.2.2-8]: a will topic that is one, but for its depth; what is none is wrong.
 #[test]
 fn code_0x90_for_a_will_topic_that_is_not_accepted() {
     let broker = Broker::with_config("[limits]\ntopic_levels_max = 4");
-    for topic in ["a/#", "+/a", "1/2/3/4/5"] {
-        Wire::refused5(&broker, Connect5::new("c").will(Publish5::new(topic, "1")).bytes(), 0x90);
+    let connect = |topic| Connect5::new("c").will(Publish5::new(topic, "1")).bytes();
+    Wire::refused5(&broker, connect("1/2/3/4/5"), 0x90);
+    for topic in ["", "a/#", "+/a"] {
+        assert_refused_as_wrong(&broker, connect(topic));
     }
 }
 
