@@ -186,3 +186,22 @@ fn repetition_of_the_same_packet_is_acknowledged() {
     watcher.take5("1");
     watcher.expect_nothing_but_pong();
 }
+
+/// A sealed message of a shared subscription goes to a member that may have it, in plaintext to none.
+#[test]
+fn sealed_message_goes_to_a_member_on_tls() {
+    let plant = Plant::start();
+    let mut plain = Wire::client5(&plant.broker, "plain");
+    plain.subscribe5("$share/g/#", 1);
+    let mut secure = Wire::open_tls(&plant.broker);
+    secure.send(Connect5::new("secure").bytes());
+    secure.expect_connack(0);
+    secure.subscribe5("$share/g/#", 1);
+    let mut sender = Wire::client5(&plant.broker, "sender");
+    for n in 0..10 {
+        let text = n.to_string();
+        sender.publish5(&Publish5::new(TOPIC, plant.device.seal(&plant.key, TOPIC, &text)).qos(1, 1));
+        secure.take5(&text);
+        plain.expect_nothing_but_pong();
+    }
+}

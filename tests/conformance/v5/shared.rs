@@ -2,8 +2,10 @@
 //! What a subscription of a group is, and how it goes with others, is in `groups`.
 
 use super::steps::{numbers, taken, texts};
-use crate::harness::packets5::UNSUBACK;
-use crate::harness::packets5::{PUBACK, PUBCOMP, PUBREC, PUBREL, RECEIVE_MAXIMUM, With, ack5, unsubscribe5};
+use crate::harness::packets5::{
+    PUBACK, PUBCOMP, PUBREC, PUBREL, RECEIVE_MAXIMUM, SUBACK, SUBSCRIPTION_ID, UNSUBACK, With, ack5,
+    subscribe5, unsubscribe5,
+};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 
 const FILTER: &str = "$share/g/a";
@@ -264,4 +266,59 @@ fn unsubscribing_leaves_the_group_to_the_others() {
             assert_shared_out(&payloads, &parts.iter().map(Vec::as_slice).collect::<Vec<_>>());
         }
     }
+}
+
+/// §4.8.2: when the session of a member that was away ends, what it had not acknowledged of QoS 1, and
+/// what still waited for it, goes to another.
+#[test]
+fn qos1_messages_of_a_session_that_ends_go_to_another() {
+    let broker = Broker::start();
+    let mut sender = Wire::client5(&broker, "sender");
+    let mut only = member(&broker, &lasting("m1").with(RECEIVE_MAXIMUM, 1), 1);
+    let payloads = numbers(0..3);
+    publish_all(&mut sender, 1, &payloads);
+    only.expect_publish5();
+    only.cut();
+    Wire::resume5(&broker, &lasting("m1").with(RECEIVE_MAXIMUM, 1)).cut();
+    let mut other = member(&broker, &Connect5::new("m2"), 1);
+    Wire::connect5(&broker, &Connect5::new("m1")).expect_nothing_but_pong();
+    assert_shared_out(&payloads, &[&take_many(&mut other, 3)]);
+}
+
+/// [MQTT-4.8.2-3]: what goes to another member goes with that one's QoS and identifier.
+#[test]
+fn message_that_goes_to_another_has_the_terms_of_that_one() {
+    let broker = Broker::start();
+    let mut sender = Wire::client5(&broker, "sender");
+    let mut leaves = member(&broker, &lasting("m1"), 1);
+    publish_all(&mut sender, 1, &numbers(0..1));
+    leaves.expect_publish5();
+    let mut next = Wire::client5(&broker, "m2");
+    next.send(subscribe5(1, &[(FILTER, 0)]).with(SUBSCRIPTION_ID, 2).bytes());
+    next.expect_reason(SUBACK, 1, 0);
+    leaves.cut();
+    let publish = next.take5("0");
+    assert_eq!((publish.qos, publish.properties.subscription_ids()), (0, vec![2]));
+    next.expect_nothing_but_pong();
+}
+
+/// §4.8.2, [MQTT-3.10.4-3]: a member that unsubscribes finishes what it was sent.
+#[test]
+fn member_that_unsubscribes_finishes_what_it_was_sent() {
+    let broker = Broker::start();
+    let mut sender = Wire::client5(&broker, "sender");
+    let mut leaves = member(&broker, &lasting("m1"), 2);
+    for qos in [1, 2] {
+        publish_all(&mut sender, qos, &numbers(0..1));
+    }
+    let sent = [leaves.expect_publish5(), leaves.expect_publish5()];
+    let mut other = member(&broker, &Connect5::new("m2"), 2);
+    leaves.send(unsubscribe5(1, &[FILTER]).bytes());
+    leaves.expect_reason(UNSUBACK, 1, 0);
+    for publish in &sent {
+        leaves.acknowledge5(publish);
+    }
+    leaves.disconnect5(0);
+    Wire::resume5(&broker, &lasting("m1")).expect_nothing_but_pong();
+    other.expect_nothing_but_pong();
 }
