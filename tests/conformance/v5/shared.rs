@@ -322,3 +322,19 @@ fn member_that_unsubscribes_finishes_what_it_was_sent() {
     Wire::resume5(&broker, &lasting("m1")).expect_nothing_but_pong();
     other.expect_nothing_but_pong();
 }
+
+/// §4.8.2: also where the others are all away: one of them finds it when it comes back.
+#[test]
+fn qos1_messages_of_a_session_that_ends_wait_for_another() {
+    let broker = Broker::start();
+    let mut sender = Wire::client5(&broker, "sender");
+    member(&broker, &lasting("away"), 1).disconnect5(0);
+    broker.log_line(|line| line.field("client") == Some("away") && line.message() == "disconnected");
+    let mut only = member(&broker, &Connect5::new("m1"), 1);
+    publish_all(&mut sender, 1, &numbers(0..1));
+    assert_eq!(only.expect_publish5().text(), "0");
+    only.cut();
+    // The session has ended once a new one has begun.
+    Wire::connect5(&broker, &Connect5::new("m1")).expect_nothing_but_pong();
+    Wire::resume5(&broker, &lasting("away")).take5("0");
+}
