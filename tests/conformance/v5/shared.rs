@@ -268,22 +268,25 @@ fn unsubscribing_leaves_the_group_to_the_others() {
     }
 }
 
-/// §4.8.2: when the session of a member that was away ends, what it had not acknowledged of QoS 1, and
-/// what still waited for it, goes to another.
+/// §4.8.2: when a member's session ends, what it had not acknowledged of QoS 1, and what still waited for
+/// it, goes to another, were it one that is away.
 #[test]
 fn qos1_messages_of_a_session_that_ends_go_to_another() {
-    let broker = Broker::start();
-    let mut sender = Wire::client5(&broker, "sender");
-    let mut only = member(&broker, &lasting("m1").with(RECEIVE_MAXIMUM, 1), 1);
-    let payloads = numbers(0..3);
-    publish_all(&mut sender, 1, &payloads);
-    only.expect_publish5();
-    only.cut();
-    // The other comes when it is away for good, or what is in flight went to it at once.
-    broker.log_line(|line| line.field("client") == Some("m1") && line.message() == "connection lost");
-    let mut other = member(&broker, &Connect5::new("m2"), 1);
-    Wire::connect5(&broker, &Connect5::new("m1")).expect_nothing_but_pong();
-    assert_shared_out(&payloads, &[&take_many(&mut other, 3)]);
+    for connect in [Connect5::new("m1"), lasting("m1")] {
+        let broker = Broker::start();
+        let mut sender = Wire::client5(&broker, "sender");
+        member(&broker, &lasting("away"), 1).disconnect5(0);
+        broker.log_line(|line| line.field("client") == Some("away") && line.message() == "disconnected");
+        let mut ends = member(&broker, &connect.with(RECEIVE_MAXIMUM, 1), 1);
+        let payloads = numbers(0..3);
+        publish_all(&mut sender, 1, &payloads);
+        ends.expect_publish5();
+        ends.cut();
+        // A clean start ends what is left of the session.
+        Wire::connect5(&broker, &Connect5::new("m1")).expect_nothing_but_pong();
+        let mut back = Wire::resume5(&broker, &lasting("away"));
+        assert_shared_out(&payloads, &[&take_many(&mut back, 3)]);
+    }
 }
 
 /// [MQTT-4.8.2-3]: what goes to another member goes with that one's QoS and identifier.
@@ -322,21 +325,4 @@ fn member_that_unsubscribes_finishes_what_it_was_sent() {
     leaves.disconnect5(0);
     Wire::resume5(&broker, &lasting("m1")).expect_nothing_but_pong();
     other.expect_nothing_but_pong();
-}
-
-/// §4.8.2: when a member's session ends while all others are away, what it had not acknowledged of QoS 1
-/// waits for one of them.
-#[test]
-fn qos1_messages_of_a_session_that_ends_wait_for_another() {
-    let broker = Broker::start();
-    let mut sender = Wire::client5(&broker, "sender");
-    member(&broker, &lasting("away"), 1).disconnect5(0);
-    broker.log_line(|line| line.field("client") == Some("away") && line.message() == "disconnected");
-    let mut only = member(&broker, &Connect5::new("m1"), 1);
-    publish_all(&mut sender, 1, &numbers(0..1));
-    assert_eq!(only.expect_publish5().text(), "0");
-    only.cut();
-    // The session has ended once a new one has begun.
-    Wire::connect5(&broker, &Connect5::new("m1")).expect_nothing_but_pong();
-    Wire::resume5(&broker, &lasting("away")).take5("0");
 }
