@@ -1,6 +1,7 @@
 //! MQTT 5, statement by statement, with raw packets: as the chapter of 3.1.1 next to it, in the second
 //! part of `docs/conformance.md`.
 
+mod acknowledgements;
 mod alias;
 mod auth;
 mod connack;
@@ -8,18 +9,36 @@ mod connect;
 mod connect_properties;
 mod data;
 mod disconnect;
+mod envelopes;
 mod expiry;
 mod flow;
+mod groups;
+mod identifiers;
 mod keep_alive;
 mod large;
+mod options;
+mod order;
+mod ping;
 mod publish;
 mod publish_properties;
+mod qos;
 mod reasons;
 mod retain;
+mod retry;
 mod scram;
 mod session;
+mod shared;
+mod size;
+mod state;
+mod steps;
+mod suback;
+mod subscribe;
+mod topics;
+mod unsubscribe;
+mod versions;
 mod will;
 mod will_delay;
+mod window;
 
 use crate::harness::packets5::Answer;
 use crate::harness::{Broker, Connect5, Wire};
