@@ -209,6 +209,11 @@ impl Session {
         self.outbound.detach(self.id)
     }
 
+    /// What another member of a shared subscription can have when the session has ended (§4.8.2).
+    pub(crate) fn unacknowledged_shared(&self) -> impl Iterator<Item = &Delivery> {
+        self.outbound.unacknowledged_shared()
+    }
+
     /// Takes one packet from the client.
     pub(crate) fn handle_packet(&mut self, packet: Packet, now: Instant) {
         self.link.heard = Some(now);

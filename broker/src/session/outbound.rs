@@ -179,6 +179,16 @@ impl Outbound {
         given_back
     }
 
+    /// What another member of a shared subscription can have when the session has ended (§4.8.2).
+    pub(super) fn unacknowledged_shared(&self) -> impl Iterator<Item = &Delivery> {
+        self.window.iter().filter_map(|entry| match entry {
+            InFlight::Published(delivery) => {
+                (delivery.terms.qos == Qos::AtLeastOnce && delivery.terms.group().is_some()).then_some(delivery)
+            }
+            InFlight::Released | InFlight::Done => None,
+        })
+    }
+
     pub(super) fn is_hungry(&self) -> bool {
         self.pending.is_empty()
     }
