@@ -6,7 +6,7 @@ use crate::ingress::{Admitted, Refusal, Submission};
 use crate::now::Now;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
-use sealmq_protocol::packet::{PacketId, Subscribe};
+use sealmq_protocol::packet::{Ack, PacketId, Subscribe};
 use sealmq_protocol::{Packet, SubscriptionFilter, codec};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -69,12 +69,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// PUBACK or PUBREC; what it says for people is left out where the client has no room for it.
     pub(super) fn acknowledge(&mut self, acknowledgement: &Acknowledgement) {
+        let (encode, ack): (fn(&Ack, _, &mut _) -> bool, _) = match acknowledgement {
+            Acknowledgement::Qos1(ack) => (codec::encode_puback, ack),
+            Acknowledgement::Qos2(ack) => (codec::encode_pubrec, ack),
+        };
         let before = self.io.out.len();
-        let written = codec::encode(&acknowledgement.packet(false), self.version, &mut self.io.out);
+        let written = encode(ack, self.version, &mut self.io.out);
         debug_assert!(written, "an acknowledgement is short");
         if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
             self.io.out.truncate(before);
-            codec::encode(&acknowledgement.packet(true), self.version, &mut self.io.out);
+            encode(&Ack::of(ack.packet_id, ack.reason), self.version, &mut self.io.out);
         }
         self.session.handle_acknowledged(acknowledgement);
     }

@@ -11,7 +11,7 @@ use crate::ingress::{Fingerprint, Refusal, Submission};
 use crate::store::Position;
 use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{Ack, Diagnostics, PacketId, Publish, Version};
-use sealmq_protocol::{Packet, ProtocolError, Qos, ReasonCode};
+use sealmq_protocol::{ProtocolError, Qos, ReasonCode};
 use std::collections::VecDeque;
 
 /// Envelopes of QoS 1 whose packet id and fingerprint are remembered.
@@ -39,17 +39,6 @@ pub(crate) enum Acknowledgement {
     Qos1(Ack),
     /// PUBREC.
     Qos2(Ack),
-}
-
-impl Acknowledgement {
-    /// The packet; without what it says for people, if `bare`.
-    pub(crate) fn packet(&self, bare: bool) -> Packet {
-        let said = |ack: &Ack| if bare { Ack::of(ack.packet_id, ack.reason) } else { ack.clone() };
-        match self {
-            Self::Qos1(ack) => Packet::PubAck(said(ack)),
-            Self::Qos2(ack) => Packet::PubRec(said(ack)),
-        }
-    }
 }
 
 /// What became of a message that was taken to ingress and router.
@@ -115,6 +104,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn take_publish(&mut self, publish: Publish) -> Result<(), ProtocolError> {
         let Publish { dup, qos, retain, packet_id, message_expiry_s, properties, payload, .. } = publish;
         if qos.bits() > self.offer.qos_max {

@@ -444,6 +444,7 @@ impl Receiver {
         codec::publish_bytes(&dispatch.as_packet(), self.version)
     }
 
+    #[inline]
     fn dispatch(
         &mut self,
         delivery: Delivery,

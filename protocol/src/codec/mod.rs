@@ -22,6 +22,7 @@ mod subscribe;
 mod tests;
 mod unsubscribe;
 
+pub use acknowledgement::{encode_puback, encode_pubrec};
 pub use connect::connect_level;
 pub use publish::{encode_publish, publish_bytes};
 

@@ -16,6 +16,7 @@ use crate::{ProtocolError, Qos, TopicName};
 use bytes::{BufMut, BytesMut};
 
 /// What either end may send, and subscription identifiers, which are for a server alone.
+#[inline]
 pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Publish, ProtocolError> {
     let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
     let dup = frame.flags & 0b1000 != 0;
@@ -64,6 +65,7 @@ struct Extras {
     properties: Option<Box<MessageProperties>>,
 }
 
+#[inline]
 pub(super) fn read_from_client(
     frame: &Frame<'_>,
     version: Version,
@@ -138,6 +140,7 @@ pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 
 /// Appends a PUBLISH to `out`, and says whether it was written. The payload is copied once, into
 /// room that is made once.
+#[inline]
 pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
     let Some(lengths) = Lengths::of(publish, version) else { return false };
     let header = publish.header;
@@ -174,6 +177,7 @@ struct Lengths {
 impl Lengths {
     /// `None` for what has no form: a field past 65,535 bytes, a body past 268,435,455, no identifier
     /// above QoS 0, no topic and no alias.
+    #[inline]
     fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
         let (topic, packet_id) = (publish.topic, packet_id(publish.header));
         let alias = publish.topic_alias.filter(|_| version == Version::V5);

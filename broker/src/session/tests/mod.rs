@@ -105,7 +105,8 @@ fn sent(session: &mut Session) -> Vec<String> {
 fn show(action: &Action) -> String {
     match action {
         Action::Send(packet) => show_packet(packet),
-        Action::Acknowledge(acknowledgement, _) => show_packet(&acknowledgement.packet(false)),
+        Action::Acknowledge(Acknowledgement::Qos1(ack), _) => show_packet(&Packet::PubAck(ack.clone())),
+        Action::Acknowledge(Acknowledgement::Qos2(ack), _) => show_packet(&Packet::PubRec(ack.clone())),
         Action::Deliver(dispatch) => {
             let packet = dispatch.as_packet();
             let payload = String::from_utf8_lossy(packet.payload);
