@@ -41,9 +41,10 @@ pub(crate) struct Via {
 }
 
 impl Via {
-    /// A subscription with this identifier; `None` where there is nothing to say of it.
-    pub(crate) fn own(id: Option<SubscriptionId>) -> Option<Arc<Self>> {
-        id.map(|id| Arc::new(Self { subscription_ids: vec![id], group: None }))
+    /// Subscriptions with these identifiers; `None` where there is nothing to say of them.
+    pub(crate) fn own(ids: impl IntoIterator<Item = SubscriptionId>) -> Option<Arc<Self>> {
+        let subscription_ids: Vec<_> = ids.into_iter().collect();
+        (!subscription_ids.is_empty()).then(|| Arc::new(Self { subscription_ids, group: None }))
     }
 }
 

@@ -174,7 +174,10 @@ impl Registry {
         let Claim { client_id, user, clean_start, persistent } = claim;
         match self.owners.entry(client_id.clone()) {
             Entry::Vacant(vacant) => {
-                let claimed = self.begin(client_id, persistent)?;
+                if persistent {
+                    self.count_persistent()?;
+                }
+                let claimed = self.begin(client_id, persistent);
                 let mailbox = claimed.mailbox.clone();
                 vacant.insert(Owner { mailbox, user: user.cloned(), ticket, parked: None });
                 Ok(Attempt::Claimed(claimed, None))
@@ -202,16 +205,12 @@ impl Registry {
                     return Ok(Attempt::Claimed(claimed, None));
                 }
                 let orphans = owner.mailbox.close();
-                self.persistent.fetch_sub(1, Ordering::Relaxed);
                 let due_will = due_will(&parked.session, owner.user.clone(), parked.will);
-                let claimed = match self.begin(client_id, persistent) {
-                    Ok(claimed) => Claimed { due_will, ..claimed },
-                    Err(error) => {
-                        occupied.remove();
-                        self.discard(&parked.session, orphans);
-                        return Err(error);
-                    }
-                };
+                // A new persistent session takes the place of the old one among those that may be.
+                if !persistent {
+                    self.persistent.fetch_sub(1, Ordering::Relaxed);
+                }
+                let claimed = Claimed { due_will, ..self.begin(client_id, persistent) };
                 owner.mailbox = claimed.mailbox.clone();
                 owner.user = user.cloned();
                 Ok(Attempt::Claimed(claimed, Some((parked.session, orphans))))
@@ -219,12 +218,17 @@ impl Registry {
         }
     }
 
-    /// A new session, with its mailbox.
-    fn begin(&self, client_id: &ByteString, persistent: bool) -> Result<Claimed, ClaimError> {
-        if persistent && self.persistent.fetch_add(1, Ordering::Relaxed) >= self.limits.sessions_max {
+    /// One persistent session more, within the bound.
+    fn count_persistent(&self) -> Result<(), ClaimError> {
+        if self.persistent.fetch_add(1, Ordering::Relaxed) >= self.limits.sessions_max {
             self.persistent.fetch_sub(1, Ordering::Relaxed);
             return Err(ClaimError::Full);
         }
+        Ok(())
+    }
+
+    /// A new session, with its mailbox.
+    fn begin(&self, client_id: &ByteString, persistent: bool) -> Claimed {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
         if persistent && self.store.keeps() {
             let client_id = client_id.clone();
@@ -233,7 +237,7 @@ impl Registry {
         let offer = self.offer.clone();
         let session = Box::new(Session::new(id, client_id.clone(), persistent, &self.limits, offer));
         let mailbox = Mailbox::new(id, client_id.clone(), persistent, self.bounds.clone());
-        Ok(Claimed { session, mailbox, present: false, due_will: None })
+        Claimed { session, mailbox, present: false, due_will: None }
     }
 
     /// A connection lets go of its session: one that is to be kept is parked, with a will for later;
@@ -310,6 +314,8 @@ impl Registry {
                     if let Some(will) = self.take_due(at) {
                         return will;
                     }
+                    // Very many can be due at once.
+                    tokio::task::yield_now().await;
                 }
             }
         }

@@ -134,15 +134,11 @@ impl Retained {
         self.inner.read().topics.len()
     }
 
-    /// Removes what has expired, a piece at a time.
-    pub(crate) fn expire(&self, now: Instant) {
-        loop {
-            let mut inner = self.inner.write();
-            inner.expire(now, EXPIRED_MAX);
-            if inner.expiring.first().is_none_or(|(expires, _)| *expires > now) {
-                return;
-            }
-        }
+    /// Removes some of what has expired. Whether there is more.
+    pub(crate) fn expire(&self, now: Instant) -> bool {
+        let mut inner = self.inner.write();
+        inner.expire(now, EXPIRED_MAX);
+        inner.expiring.first().is_some_and(|(expires, _)| *expires <= now)
     }
 
     /// The messages that match `filter`, were set no later than `until`, and stand behind `after`.
@@ -262,9 +258,9 @@ mod tests {
             retained.set(&Arc::new(Message::expiring_for_tests(topic, "1", 10, now))).unwrap();
         }
         assert_eq!(retained.set(&message("c", "1")), Err(Full));
-        retained.expire(now + Duration::from_secs(9));
+        assert!(!retained.expire(now + Duration::from_secs(9)));
         assert_eq!(retained.len(), 2);
-        retained.expire(now + Duration::from_secs(10));
+        assert!(!retained.expire(now + Duration::from_secs(10)));
         assert_eq!(retained.len(), 0);
         assert_eq!(retained.set(&message("c", "1")), Ok(()));
     }
@@ -274,7 +270,7 @@ mod tests {
         let (retained, now) = (Retained::new(2, 1000), Instant::now());
         retained.set(&Arc::new(Message::expiring_for_tests("a", "old", 10, now))).unwrap();
         retained.set(&message("a", "new")).unwrap();
-        retained.expire(now + Duration::from_secs(60));
+        assert!(!retained.expire(now + Duration::from_secs(60)));
         assert_eq!(all(&retained, "a"), ["a"]);
     }
 }

@@ -63,7 +63,9 @@ async fn expire_retained(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(RETAINED_SWEEP);
     loop {
         ticks.tick().await;
-        broker.router.retained().expire(Instant::now());
+        while broker.router.retained().expire(Instant::now()) {
+            tokio::task::yield_now().await;
+        }
     }
 }
 

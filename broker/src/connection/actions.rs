@@ -56,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     /// A packet that answers. Within the client's maximum ([MQTT-3.1.2-24]): most are short, but an
     /// acknowledgement of many filters can be long, and cannot be left out.
-    fn send(&mut self, packet: &Packet) -> Result<(), Ending> {
+    pub(super) fn send(&mut self, packet: &Packet) -> Result<(), Ending> {
         let before = self.io.out.len();
         let written = codec::encode(packet, self.version, &mut self.io.out);
         debug_assert!(written, "a server's own packets are short");
@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.handle_subscribed(subscriptions, until);
     }
 
-    fn unsubscribe(&mut self, filters: Vec<SubscriptionFilter>) {
+    pub(super) fn unsubscribe(&mut self, filters: Vec<SubscriptionFilter>) {
         let session = self.session.id();
         self.broker.router.unsubscribe(session, &filters);
         if self.session.persistent() && self.broker.store.keeps() {

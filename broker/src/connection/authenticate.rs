@@ -2,6 +2,7 @@
 //! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
 
 use super::Connection;
+use super::handshake::CONNECT_BYTES_MAX;
 use super::io::Io;
 use crate::auth::{Denied, Identity, Senders, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
@@ -62,7 +63,13 @@ where
             Step::Denied(denied) => return Err(NotAuthenticated::Denied(denied)),
             Step::Continue(exchange, data) => {
                 // [MQTT-4.12.0-2]
-                encode(ReasonCode::ContinueAuthentication, &method, Some(data), io);
+                let auth = Auth { data: Some(data), ..auth(ReasonCode::ContinueAuthentication, &method) };
+                let packet = Packet::Auth(Box::new(auth));
+                let maximum = connect.properties.maximum_packet_size;
+                if maximum.is_some_and(|max| codec::packet_bytes(&packet, Version::V5) > max.get() as usize) {
+                    return Err(ProtocolError::PacketTooLarge.into());
+                }
+                codec::encode(&packet, Version::V5, &mut io.out);
                 let auth = read_auth(broker, io).await?;
                 if auth.method.as_ref() != Some(&method) {
                     return Err(ProtocolError::AuthMethodChanged.into()); // [MQTT-4.12.0-5]
@@ -94,9 +101,8 @@ fn senders(rules: &Rulebook, now: Now) -> Senders<'_> {
     Senders { keyring: rules.ingress.opener().keyring(), now: now.unix_s }
 }
 
-fn encode<S>(reason: ReasonCode, method: &ByteString, data: Option<Bytes>, io: &mut Io<S>) {
-    let auth = Auth { reason, method: Some(method.clone()), data, diagnostics: None };
-    codec::encode(&Packet::Auth(Box::new(auth)), Version::V5, &mut io.out);
+fn auth(reason: ReasonCode, method: &ByteString) -> Auth {
+    Auth { reason, method: Some(method.clone()), data: None, diagnostics: None }
 }
 
 /// The next packet, which must be AUTH or DISCONNECT ([MQTT-3.1.2-30]).
@@ -104,7 +110,10 @@ async fn read_auth<S>(broker: &Broker, io: &mut Io<S>) -> Result<Box<Auth>, NotA
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let limits = &broker.codec_limits;
+    // As little as for CONNECT, since nobody knows yet who sends it.
+    let mut limits = broker.codec_limits;
+    limits.packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
+    let limits = &limits;
     let closed = |_| NotAuthenticated::SocketClosed;
     std::future::poll_fn(|cx| io.poll_write(&mut 0, cx)).await.map_err(closed)?;
     loop {
@@ -130,12 +139,12 @@ where
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A step of a re-authentication (§4.12.1). Everything else goes on meanwhile, as who the client is
     /// already.
-    pub(super) fn authenticate(&mut self, auth: Auth) -> Result<(), Ending> {
-        let Some(method) = auth.method else {
+    pub(super) fn authenticate(&mut self, received: Auth) -> Result<(), Ending> {
+        let Some(method) = received.method else {
             return Err(Ending::Protocol(ProtocolError::UnexpectedAuth));
         };
-        let data = auth.data.as_deref();
-        let step = match (auth.reason, self.exchange.take()) {
+        let data = received.data.as_deref();
+        let step = match (received.reason, self.exchange.take()) {
             (ReasonCode::Reauthenticate, _) => {
                 let user = self.identity.user().map(|user| &**user);
                 let who = Who { client_id: self.session.client_id(), user };
@@ -146,19 +155,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             _ => return Err(Ending::Protocol(ProtocolError::UnexpectedAuth)),
         };
-        match step {
+        let answer = match step {
             Step::Continue(exchange, data) => {
                 self.exchange = Some(exchange);
-                encode(ReasonCode::ContinueAuthentication, &method, Some(data), &mut self.io);
+                Auth { data: Some(data), ..auth(ReasonCode::ContinueAuthentication, &method) }
             }
             Step::Done(identity, data) => {
                 self.identity = identity;
-                encode(ReasonCode::Success, &method, data, &mut self.io);
+                Auth { data, ..auth(ReasonCode::Success, &method) }
             }
             // [MQTT-4.12.1-2]
             Step::Denied(denied) => return Err(Ending::NotAuthenticated(denied.reason())),
-        }
-        Ok(())
+        };
+        self.send(&Packet::Auth(Box::new(answer)))
     }
 
     /// Whether the client may stay under the rules in force.

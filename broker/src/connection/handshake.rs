@@ -8,12 +8,12 @@ use super::timer::Timer;
 use crate::broker::Broker;
 use crate::connection::io::Io;
 use crate::log_limit::LogLimit;
-use crate::mailbox::Command;
+use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
 use crate::registry::{Claim, ClaimError, Claimed};
 use crate::router::Turn;
 use crate::session::connect::{self, Refused, Terms};
-use crate::session::{Ending, WillAtEnd};
+use crate::session::{Ending, Session, WillAtEnd};
 use bytes::{Bytes, BytesMut};
 use sealmq_protocol::packet::{ConnAck, ConnAckProperties, Connect, Diagnostics, Disconnect, Version};
 use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
@@ -26,7 +26,7 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// The longest CONNECT that MQTT 3.1.1 allows, five strings of 65,535 bytes and the headers, and as much
 /// again for the properties of MQTT 5.
-const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
+pub(super) const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
 /// Characters of a name in a log line.
 const LOGGED_CHARS: usize = 128;
 /// How long a goodbye may take.
@@ -256,18 +256,21 @@ where
     let Authenticated { identity, data } = authenticated;
     let user = identity.user().cloned();
     let (version, maximum) = (connect.version, maximum(&connect));
-    tracing::info!(
-        client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
-        user = shortened(user.as_deref()), clean_start = connect.clean_start,
-        session_present = present, keep_alive_s = connect.keep_alive_s, "connected"
-    );
     let mut properties =
         connect::connack(&connect, session.client_id(), user.as_deref(), &broker.connect_rules.offer);
     properties.authentication_data = data;
     // MQTT 3.1 has no session-present flag.
     let session_present = present && version > Version::V31;
     let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-    let answered = send_connack(connack, version, maximum, &mut io.out);
+    if !send_connack(connack, version, maximum, &mut io.out) {
+        // Nothing may come before a CONNACK ([MQTT-3.2.0-1]), so that there is nothing to be said.
+        return let_go(&broker, *connect, (session, mailbox), peer);
+    }
+    tracing::info!(
+        client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
+        user = shortened(user.as_deref()), clean_start = connect.clean_start,
+        session_present = present, keep_alive_s = connect.keep_alive_s, "connected"
+    );
     broker.metrics.connects_accepted.add(1);
     let terms = Terms::of(*connect, &broker.connect_rules);
     session.attach(terms, peer.secure, Instant::now());
@@ -299,15 +302,20 @@ where
         broker,
     };
     connection.enforce_permissions();
-    let ending = if !answered {
-        Ending::AnswerTooLarge
-    } else if !connection.is_still_admitted() {
-        // The rules changed while it was greeted.
-        Ending::UserGone
-    } else {
-        connection.run().await
-    };
+    // The rules may have changed while it was greeted.
+    let ending = if connection.is_still_admitted() { connection.run().await } else { Ending::UserGone };
     connection.finish(ending).await;
+}
+
+/// Gives a session back whose client cannot be answered: its maximum packet size is below the CONNACK.
+fn let_go(broker: &Broker, connect: Connect, (mut session, mailbox): (Box<Session>, Arc<Mailbox>), peer: Peer) {
+    broker.metrics.connects_refused.add(1);
+    let client = session.client_id().escape_debug().to_string();
+    tracing::info!(addr = %peer.addr, client, "closed: CONNACK is larger than the client's maximum packet size");
+    // It was never accepted, and so has no will; but it has asked how long its session is kept.
+    let terms = Terms::of(Connect { will: None, ..connect }, &broker.connect_rules);
+    session.attach(terms, peer.secure, Instant::now());
+    broker.registry.release(session, &mailbox, None, Instant::now());
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -347,18 +355,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         {
             disconnect.diagnostics = Some(Diagnostics::of(&error.to_string()));
         }
-        let before = self.io.out.len();
-        codec::encode(&Packet::Disconnect(Box::new(disconnect)), self.version, &mut self.io.out);
-        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
-            self.io.out.truncate(before);
-            // The shortest form is shorter than any maximum that makes sense.
-            codec::encode(
-                &Packet::Disconnect(Box::new(Disconnect::of(reason))),
-                self.version,
-                &mut self.io.out,
-            );
-        }
-        true
+        // As much of it as the client takes ([MQTT-3.1.2-24]).
+        [disconnect, Disconnect::of(reason)].into_iter().any(|disconnect| {
+            let before = self.io.out.len();
+            codec::encode(&Packet::Disconnect(Box::new(disconnect)), self.version, &mut self.io.out);
+            let fits = self.packet_bytes_max.is_none_or(|max| self.io.out.len() - before <= max);
+            if !fits {
+                self.io.out.truncate(before);
+            }
+            fits
+        })
     }
 
     fn log_ending(&self, ending: Ending) {

@@ -118,10 +118,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(Ending::TakenOver);
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
-                Some(Command::Renew) => {
-                    self.renew_rules()?;
-                    self.carry_out(now)?;
-                }
+                Some(Command::Renew) => self.renew_rules()?,
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => self.finishing = true,
             }
@@ -223,7 +220,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let may = |filter: &&SubscriptionFilter| self.permissions.may_subscribe(filter.filter());
         let refused: Vec<_> = self.session.filters().filter(|filter| !may(filter)).cloned().collect();
         if !refused.is_empty() {
-            self.session.drop_subscriptions(refused);
+            // In one go: what the session does not know of any more, nobody else would take out.
+            let ended = self.session.end_subscriptions(refused);
+            self.unsubscribe(ended);
         }
     }
 

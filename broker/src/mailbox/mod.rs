@@ -8,7 +8,7 @@
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
-use crate::router::Among;
+use crate::router::{Among, Takers};
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use sealmq_config::limits::{Limits, QueueFull};
@@ -17,11 +17,13 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 
 /// Deliveries in an inbox that may be slices of read buffers.
 const SLICES_MAX: usize = 4_096;
+/// Between two looks through a full queue for what has expired.
+const EXPIRY_LOOKS: Duration = Duration::from_secs(1);
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,14 +48,17 @@ pub(crate) enum Pushed {
     Overrun,
 }
 
-impl Pushed {
-    /// Whether the receiver has it now, or what is kept for the receiver.
-    pub(crate) fn is_taken(self) -> bool {
-        match self {
-            Self::Wake | Self::Taken | Self::Pressed | Self::Queued | Self::Displaced | Self::Overrun => true,
-            Self::Unwanted | Self::Withheld | Self::Dropped => false,
-        }
-    }
+/// How a client stands to a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Connected, and keeps up.
+    Open,
+    /// Connected, and its inbox is full.
+    Behind,
+    /// Away, and messages are kept for it.
+    Away,
+    /// Gone, or connected in plaintext while the message is confidential.
+    Closed,
 }
 
 /// What else than deliveries a connection is told through its mailbox. A stronger word, further down,
@@ -104,6 +109,8 @@ struct Inner {
     bytes: usize,
     /// No message in the queue expires before this.
     soonest_expiry: Option<Instant>,
+    /// The queue is not looked through for what has expired before this.
+    look_again: Option<Instant>,
     command: Option<Command>,
     waker: Option<Waker>,
     /// Publishers that wait until the queue is taken.
@@ -130,6 +137,7 @@ impl Mailbox {
             queue: VecDeque::new(),
             bytes: 0,
             soonest_expiry: None,
+            look_again: None,
             command: None,
             waker: None,
             pressed: Vec::new(),
@@ -190,12 +198,22 @@ impl Mailbox {
         }
     }
 
-    /// Whether a message would go to a connected client that may see it.
-    pub(crate) fn is_open_to(&self, message: &Message) -> bool {
-        match self.inner.lock().receiver {
-            Receiver::Connected { secure } => secure || !message.confidential(),
-            Receiver::Away | Receiver::Gone => false,
+    /// How the client stands to a message.
+    pub(crate) fn standing(&self, message: &Message) -> Standing {
+        let inner = self.inner.lock();
+        match inner.receiver {
+            Receiver::Connected { secure } if message.confidential() && !secure => Standing::Closed,
+            Receiver::Connected { .. } if self.is_within(&inner) => Standing::Open,
+            Receiver::Connected { .. } => Standing::Behind,
+            Receiver::Away if self.persistent => Standing::Away,
+            Receiver::Away | Receiver::Gone => Standing::Closed,
         }
+    }
+
+    /// Whether an inbox is within its bounds.
+    fn is_within(&self, inner: &Inner) -> bool {
+        let limits = &self.bounds.limits;
+        inner.queue.len() < limits.inbox_messages_max && inner.bytes <= limits.inbox_bytes_max
     }
 
     /// The inbox of a connected client.
@@ -286,17 +304,27 @@ impl Mailbox {
     }
 
     /// Makes room in the queue of a client that is away by what nobody is to have any more. Looks only
-    /// when something may have expired since it last looked, so that a full queue costs no walk each time.
+    /// when something may have expired, and not too often, so that a full queue costs no walk each time.
     fn drop_expired(&self, inner: &mut Inner) {
         let now = Instant::now();
-        if inner.soonest_expiry.is_none_or(|soonest| soonest > now) {
+        let soonest = inner.soonest_expiry.max(inner.look_again);
+        if inner.soonest_expiry.is_none() || soonest.is_some_and(|soonest| soonest > now) {
             return;
         }
         let before = (inner.queue.len(), inner.bytes);
-        inner.queue.retain(|delivery| !delivery.message.is_expired(now));
-        inner.bytes = inner.queue.iter().map(|delivery| delivery.message.size()).sum();
-        inner.soonest_expiry = inner.queue.iter().filter_map(|delivery| delivery.message.expires()).min();
-        self.bounds.queued_bytes.fetch_sub(before.1 - inner.bytes, Ordering::Relaxed);
+        let (mut bytes, mut soonest) = (0, None::<Instant>);
+        inner.queue.retain(|delivery| {
+            let message = &delivery.message;
+            let stays = !message.is_expired(now);
+            if stays {
+                bytes += message.size();
+                soonest = soonest.into_iter().chain(message.expires()).min();
+            }
+            stays
+        });
+        (inner.bytes, inner.soonest_expiry) = (bytes, soonest);
+        inner.look_again = now.checked_add(EXPIRY_LOOKS);
+        self.bounds.queued_bytes.fetch_sub(before.1 - bytes, Ordering::Relaxed);
         self.bounds.metrics.publish_expired.add((before.0 - inner.queue.len()) as u64);
     }
 
@@ -444,9 +472,7 @@ impl Mailbox {
     /// Ready when the inbox is within its bounds; else the waker in `cx` is woken when it is taken.
     pub(crate) fn poll_relieved(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
-        let limits = &self.bounds.limits;
-        let within = inner.queue.len() < limits.inbox_messages_max && inner.bytes <= limits.inbox_bytes_max;
-        if within || !matches!(inner.receiver, Receiver::Connected { .. }) {
+        if self.is_within(&inner) || !matches!(inner.receiver, Receiver::Connected { .. }) {
             return Poll::Ready(());
         }
         if !inner.pressed.iter().any(|waker| waker.will_wake(cx.waker())) {
@@ -461,10 +487,9 @@ fn take_shared(queue: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
     if queue.iter().all(|delivery| delivery.terms.group().is_none()) {
         return Vec::new();
     }
-    let has_taker = |delivery: &Delivery| {
-        delivery.terms.group().is_some_and(|group| group.has_taker(&delivery.message, among))
-    };
-    let (shared, own): (VecDeque<_>, VecDeque<_>) = std::mem::take(queue).into_iter().partition(has_taker);
+    let mut takers = Takers::among(among);
+    let (shared, own): (VecDeque<_>, VecDeque<_>) =
+        std::mem::take(queue).into_iter().partition(|delivery| takers.has(delivery));
     *queue = own;
     shared.into()
 }

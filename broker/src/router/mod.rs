@@ -8,7 +8,7 @@
 mod shared;
 mod tree;
 
-pub(crate) use shared::{Among, Group};
+pub(crate) use shared::{Among, Group, Takers};
 
 use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
@@ -19,7 +19,7 @@ use crate::store::{Change, Position, Store};
 use bytestring::ByteString;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
-use sealmq_protocol::packet::SubscriptionOptions;
+use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicName};
 use shared::Member;
 use std::sync::Arc;
@@ -91,6 +91,17 @@ pub(crate) struct Routed {
     pub(crate) reason: ReasonCode,
 }
 
+/// What became of a message for one receiver.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Handed {
+    /// It has it, or it is kept for it.
+    Taken,
+    /// There was no room for it.
+    Dropped,
+    /// It is not for it, or not now.
+    Unwanted,
+}
+
 /// What one turn of a connection gathers while it routes: receivers to wake when the turn is over,
 /// one that should be waited for, and the memory of what matched.
 #[derive(Default)]
@@ -134,17 +145,21 @@ impl Router {
         let (mut taken, mut dropped) = (false, false);
         for target in &audience.targets {
             let terms = target.terms(&message);
-            let pushed = self.hand_to(&target.mailbox, &message, terms, &mut detached, turn);
-            taken |= pushed.is_taken();
-            dropped |= pushed == Pushed::Dropped;
+            match self.hand_to(&target.mailbox, &message, terms, &mut detached, turn) {
+                Handed::Taken => taken = true,
+                Handed::Dropped => dropped = true,
+                Handed::Unwanted => {}
+            }
         }
         for group in &audience.groups {
-            turn.work += group.members();
-            let pushed = self.hand_to_one_of(group, &message, Among::Everybody, &mut detached, turn);
-            taken |= pushed.is_taken();
-            dropped |= pushed == Pushed::Dropped;
+            match self.hand_to_one_of(group, &message, Among::Everybody, &mut detached, turn) {
+                Handed::Taken => taken = true,
+                Handed::Dropped => dropped = true,
+                Handed::Unwanted => {}
+            }
         }
-        let reason = if !kept || dropped && !taken {
+        // Where somebody has it, a publisher that took it for lost would send it twice.
+        let reason = if (dropped || !kept) && !taken {
             ReasonCode::QuotaExceeded
         } else if audience.targets.is_empty() && audience.groups.is_empty() {
             ReasonCode::NoMatchingSubscribers
@@ -166,18 +181,19 @@ impl Router {
         terms: Terms,
         detached: &mut Option<Arc<Message>>,
         turn: &mut Turn,
-    ) -> Pushed {
-        if self.store.keeps() && mailbox.persistent() && terms.qos > Qos::AtMostOnce {
-            let (session, message) = (mailbox.session(), message.clone());
-            turn.changes.push(Change::Queued { session, message, qos: terms.qos });
-        }
+    ) -> Handed {
+        let qos = terms.qos;
         let pushed = mailbox.push(message, terms, detached);
-        turn.note(pushed, mailbox);
-        pushed
+        let handed = turn.note(pushed, mailbox);
+        if self.store.keeps() && mailbox.persistent() && qos > Qos::AtMostOnce && handed == Handed::Taken {
+            let (session, message) = (mailbox.session(), message.clone());
+            turn.changes.push(Change::Queued { session, message, qos });
+        }
+        handed
     }
 
-    /// Hands a message to one member of a group: the next in turn of those that are connected and may
-    /// have it; where there is none, the next that is away and for whom it is kept.
+    /// Hands a message to one member of a group: whose turn it is, or the next, if that one went away
+    /// just now.
     fn hand_to_one_of(
         &self,
         group: &Group,
@@ -185,9 +201,17 @@ impl Router {
         among: Among,
         detached: &mut Option<Arc<Message>>,
         turn: &mut Turn,
-    ) -> Pushed {
-        let Some(Member { mailbox, terms }) = group.choose(message, among) else { return Pushed::Unwanted };
-        self.hand_to(&mailbox, message, terms, detached, turn)
+    ) -> Handed {
+        for _ in 0..group.members() {
+            let (chosen, asked) = group.choose(message, among);
+            turn.work += asked;
+            let Some(Member { mailbox, terms }) = chosen else { break };
+            let handed = self.hand_to(&mailbox, message, terms, detached, turn);
+            if handed != Handed::Unwanted {
+                return handed;
+            }
+        }
+        Handed::Unwanted
     }
 
     /// What a member of shared subscriptions was given and has not had, for another one; it comes back
@@ -195,10 +219,9 @@ impl Router {
     pub(crate) fn hand_over(&self, orphans: Vec<Delivery>, among: Among, turn: &mut Turn) -> Vec<Delivery> {
         let mut left = Vec::new();
         for delivery in orphans {
-            let Some(group) = delivery.terms.group().cloned() else { continue };
-            match self.hand_to_one_of(&group, &delivery.message, among, &mut None, turn) {
-                Pushed::Unwanted | Pushed::Withheld => left.push(delivery),
-                _ => {}
+            let Some(group) = delivery.terms.group() else { continue };
+            if self.hand_to_one_of(group, &delivery.message, among, &mut None, turn) == Handed::Unwanted {
+                left.push(delivery);
             }
         }
         self.store_changes(turn);
@@ -314,18 +337,30 @@ impl Turn {
         self.changes.push(change);
     }
 
-    fn note(&mut self, pushed: Pushed, mailbox: &Arc<Mailbox>) {
+    fn note(&mut self, pushed: Pushed, mailbox: &Arc<Mailbox>) -> Handed {
         match pushed {
             Pushed::Wake => self.touched.push(mailbox.clone()),
-            Pushed::Taken | Pushed::Queued | Pushed::Unwanted => {}
+            Pushed::Taken | Pushed::Queued => {}
             Pushed::Pressed => self.pressed = Some(mailbox.clone()),
-            Pushed::Withheld => self.withheld += 1,
-            Pushed::Dropped | Pushed::Displaced => self.dropped += 1,
+            Pushed::Displaced => self.dropped += 1,
+            Pushed::Unwanted => return Handed::Unwanted,
+            Pushed::Withheld => {
+                self.withheld += 1;
+                return Handed::Unwanted;
+            }
+            Pushed::Dropped => {
+                self.dropped += 1;
+                return Handed::Dropped;
+            }
             Pushed::Overrun => {
-                self.dropped += u64::from(!mailbox.persistent());
                 self.touched.push(mailbox.clone());
+                if !mailbox.persistent() {
+                    self.dropped += 1;
+                    return Handed::Dropped;
+                }
             }
         }
+        Handed::Taken
     }
 }
 
@@ -379,29 +414,29 @@ impl Router {
             }
         });
         found.sort_by_key(|(session, _)| *session);
-        for (_, target) in found {
-            match audience.targets.last_mut() {
-                Some(last) if Arc::ptr_eq(&last.mailbox, &target.mailbox) => last.merge(target),
-                _ => audience.targets.push(target),
+        let mut subscription_ids = Vec::new();
+        let mut found = found.into_iter().peekable();
+        while let Some((session, mut target)) = found.next() {
+            // One delivery stands for all of a client's subscriptions: at the highest QoS, with all of
+            // their identifiers ([MQTT-3.3.4-2], [MQTT-3.3.4-4]).
+            if found.peek().is_some_and(|(next, _)| *next == session) {
+                subscription_ids.extend(target.subscription_ids());
+                while let Some((_, other)) = found.next_if(|(next, _)| *next == session) {
+                    target.qos = target.qos.max(other.qos);
+                    target.retain_as_published |= other.retain_as_published;
+                    subscription_ids.extend(other.subscription_ids());
+                }
+                target.via = Via::own(subscription_ids.drain(..));
             }
+            audience.targets.push(target);
         }
         audience
     }
 }
 
 impl Target {
-    /// One delivery stands for all of a client's subscriptions: at the highest QoS, with all of their
-    /// identifiers ([MQTT-3.3.4-2], [MQTT-3.3.4-4]).
-    fn merge(&mut self, other: Self) {
-        self.qos = self.qos.max(other.qos);
-        self.retain_as_published |= other.retain_as_published;
-        self.via = match (self.via.take(), other.via) {
-            (Some(ours), Some(theirs)) => {
-                let both = ours.subscription_ids.iter().chain(&theirs.subscription_ids);
-                Some(Arc::new(Via { subscription_ids: both.copied().collect(), group: None }))
-            }
-            (ours, theirs) => ours.or(theirs),
-        };
+    fn subscription_ids(&self) -> impl Iterator<Item = SubscriptionId> {
+        self.via.iter().flat_map(|via| via.subscription_ids.iter().copied())
     }
 
     fn terms(&self, message: &Message) -> Terms {

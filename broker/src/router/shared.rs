@@ -1,12 +1,13 @@
 //! Shared subscriptions (MQTT 5 §4.8.2): of a group, one member gets each message.
 //!
-//! Owns the members of one group and whose turn it is. Members that are connected come before members
-//! that are away; among either the turn goes round.
+//! Owns the members of one group and whose turn it is. Members that are connected and keep up come first,
+//! then those that are connected, then those that are away; among each the turn goes round.
 
-use crate::delivery::{SessionId, Terms, Via};
+use crate::delivery::{Delivery, SessionId, Terms, Via};
 use crate::ingress::message::Message;
-use crate::mailbox::Mailbox;
+use crate::mailbox::{Mailbox, Standing};
 use parking_lot::RwLock;
+use rustc_hash::FxHashMap;
 use sealmq_protocol::Qos;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
 use std::sync::Arc;
@@ -15,11 +16,14 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// The sessions that share one subscription.
 #[derive(Default)]
 pub(crate) struct Group {
+    /// By session; the newest is mostly the last.
     members: RwLock<Vec<Joined>>,
+    /// The place of the member that is asked first.
     turn: AtomicUsize,
 }
 
 struct Joined {
+    session: SessionId,
     mailbox: Arc<Mailbox>,
     options: SubscriptionOptions,
     /// Holds the group in turn, until the member leaves.
@@ -34,6 +38,18 @@ pub(crate) struct Member {
     pub(crate) terms: Terms,
 }
 
+/// Which members may have a message.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Among {
+    /// All.
+    Everybody,
+    /// All but one, whose session has ended.
+    OthersThan(SessionId),
+    /// Those that are connected and keep up, but one that is not any more: what it leaves behind must not
+    /// be too much for the others.
+    ConnectedOtherThan(SessionId),
+}
+
 impl Group {
     /// Adds a member, or replaces its options.
     pub(crate) fn join(
@@ -44,18 +60,25 @@ impl Group {
     ) {
         let subscription_ids = id.into_iter().collect();
         let via = Arc::new(Via { subscription_ids, group: Some(group.clone()) });
-        let joined = Joined { mailbox: mailbox.clone(), options, via };
+        let session = mailbox.session();
+        let joined = Joined { session, mailbox: mailbox.clone(), options, via };
         let mut members = group.members.write();
-        match members.iter_mut().find(|member| member.mailbox.session() == mailbox.session()) {
-            Some(member) => *member = joined,
-            None => members.push(joined),
+        match members.binary_search_by_key(&session, |member| member.session) {
+            Ok(at) => {
+                if let Some(member) = members.get_mut(at) {
+                    *member = joined;
+                }
+            }
+            Err(at) => members.insert(at, joined),
         }
     }
 
     /// Removes a member. How many are left.
     pub(crate) fn leave(&self, session: SessionId) -> usize {
         let mut members = self.members.write();
-        members.retain(|member| member.mailbox.session() != session);
+        if let Ok(at) = members.binary_search_by_key(&session, |member| member.session) {
+            members.remove(at);
+        }
         members.len()
     }
 
@@ -64,56 +87,75 @@ impl Group {
         self.members.read().len()
     }
 
-    /// Whose turn it is with a message.
-    pub(crate) fn choose(&self, message: &Message, among: Among) -> Option<Member> {
+    /// Whose turn it is with a message, and how many members were asked for that.
+    pub(crate) fn choose(&self, message: &Message, among: Among) -> (Option<Member>, usize) {
         let members = self.members.read();
-        let first = self.turn.fetch_add(1, Ordering::Relaxed) % members.len().max(1);
-        let (before, after) = members.split_at_checked(first)?;
-        let member = among.find(after.iter().chain(before), message)?;
+        let first = self.turn.load(Ordering::Relaxed) % members.len().max(1);
+        let in_turn = members.iter().enumerate().cycle().skip(first).take(members.len());
+        let mut asked = 0;
+        let (mut behind, mut away) = (None, None);
+        let mut chosen = None;
+        for (place, member) in in_turn.filter(|(_, member)| among.includes(member.session)) {
+            asked += 1;
+            match member.mailbox.standing(message) {
+                Standing::Open => {
+                    chosen = Some((place, member));
+                    break;
+                }
+                Standing::Behind => behind = behind.or(Some((place, member))),
+                Standing::Away if member.qos(message) > Qos::AtMostOnce => away = away.or(Some((place, member))),
+                Standing::Away | Standing::Closed => {}
+            }
+        }
+        if chosen.is_none() && !matches!(among, Among::ConnectedOtherThan(_)) {
+            chosen = behind.or(away);
+        }
+        let Some((place, member)) = chosen else { return (None, asked) };
+        self.turn.store(place + 1, Ordering::Relaxed);
         let terms = Terms {
-            qos: member.options.qos.min(message.qos()),
+            qos: member.qos(message),
             retain: member.options.retain_as_published && message.retain(),
             via: Some(member.via.clone()),
         };
-        Some(Member { mailbox: member.mailbox.clone(), terms })
-    }
-
-    /// Whether anybody could have a message.
-    pub(crate) fn has_taker(&self, message: &Message, among: Among) -> bool {
-        among.find(self.members.read().iter(), message).is_some()
+        (Some(Member { mailbox: member.mailbox.clone(), terms }), asked)
     }
 }
 
-/// Which members may have a message.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Among {
-    /// All.
-    Everybody,
-    /// All but one, whose session has ended.
-    OthersThan(SessionId),
-    /// Those that are connected, but one that is not any more.
-    ConnectedOtherThan(SessionId),
+impl Joined {
+    fn qos(&self, message: &Message) -> Qos {
+        self.options.qos.min(message.qos())
+    }
 }
 
 impl Among {
-    /// The first in turn that is connected and may see the message; else the first for whom it is kept.
-    fn find<'m>(
-        self,
-        in_turn: impl Iterator<Item = &'m Joined> + Clone,
-        message: &Message,
-    ) -> Option<&'m Joined> {
-        let but = match self {
-            Self::Everybody => None,
-            Self::OthersThan(session) | Self::ConnectedOtherThan(session) => Some(session),
-        };
-        let mut asked = in_turn.filter(|member| Some(member.mailbox.session()) != but);
-        let connected = asked.clone().find(|member| member.mailbox.is_open_to(message));
-        if connected.is_some() || matches!(self, Self::ConnectedOtherThan(_)) {
-            return connected;
+    fn includes(self, session: SessionId) -> bool {
+        match self {
+            Self::Everybody => true,
+            Self::OthersThan(but) | Self::ConnectedOtherThan(but) => session != but,
         }
-        asked.find(|member| {
-            member.mailbox.persistent() && member.options.qos.min(message.qos()) > Qos::AtMostOnce
-        })
+    }
+}
+
+/// Whether what one member leaves behind can be had by another. Asked for each message of a queue, and
+/// answered once for each group: members are many, and messages are.
+pub(crate) struct Takers {
+    among: Among,
+    /// By group and whether a message is confidential.
+    known: FxHashMap<(*const Group, bool), bool>,
+}
+
+impl Takers {
+    /// Among these.
+    pub(crate) fn among(among: Among) -> Self {
+        Self { among, known: FxHashMap::default() }
+    }
+
+    /// Whether the delivery came by a shared subscription, and another member can have it.
+    pub(crate) fn has(&mut self, delivery: &Delivery) -> bool {
+        let Some(group) = delivery.terms.group() else { return false };
+        let message = &delivery.message;
+        let key = (Arc::as_ptr(group), message.confidential());
+        *self.known.entry(key).or_insert_with(|| group.choose(message, self.among).0.is_some())
     }
 }
 

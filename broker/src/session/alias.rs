@@ -2,11 +2,13 @@
 //!
 //! [`Inbound`] keeps what the client calls its topics; [`Outbound`] chooses which topics get an alias: the
 //! first to come while there are free ones, then the hottest, in the place of the coldest. How hot a topic
-//! is fades with time. Both are bounded by the number of aliases.
+//! is fades with time. Both are bounded by the number of aliases: topics without one are counted by their
+//! hash in a table of fixed size, so that two may be taken for one, which costs no more than a bad choice.
 
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxBuildHasher, FxHashMap};
 use sealmq_protocol::packet::TopicAlias;
 use sealmq_protocol::{ProtocolError, TopicName};
+use std::hash::BuildHasher;
 
 /// A shorter topic takes fewer bytes than an alias.
 const TOPIC_BYTES_MIN: usize = 4;
@@ -14,6 +16,8 @@ const TOPIC_BYTES_MIN: usize = 4;
 const FADING: usize = 16;
 /// How often a topic has to come before it may push another one out.
 const HITS_MIN: u32 = 8;
+/// Counters for each alias.
+const COUNTERS: usize = 4;
 
 /// What a client calls its topics.
 #[derive(Default)]
@@ -74,8 +78,8 @@ pub(super) struct Outbound {
     by_topic: FxHashMap<TopicName, TopicAlias>,
     /// The alias is the place, from 1.
     slots: Vec<Slot>,
-    /// Topics without alias, and how often they came lately.
-    candidates: FxHashMap<TopicName, u32>,
+    /// How often topics without alias came lately, by hash; a power of two of them.
+    candidates: Box<[u32]>,
     until_fading: usize,
 }
 
@@ -89,6 +93,11 @@ impl Outbound {
     pub(super) fn new(max: u16) -> Self {
         let max = usize::from(max);
         Self { max, until_fading: FADING * max, ..Self::default() }
+    }
+
+    /// Whether there are aliases at all.
+    pub(super) fn wanted(&self) -> bool {
+        self.max > 0
     }
 
     /// What to say of the topic of a message that is sent now; an alias that is new to the client only
@@ -124,7 +133,9 @@ impl Outbound {
             && let Some((coldest, slot)) = self.slots.iter().enumerate().min_by_key(|(_, slot)| slot.hits)
             && slot.hits < hits
         {
-            self.candidates.remove(topic);
+            if let Some(counted) = self.counter(topic) {
+                *counted = 0;
+            }
             return self.place(coldest, topic, hits);
         }
         Alias::None
@@ -143,18 +154,18 @@ impl Outbound {
     }
 
     fn count(&mut self, topic: &TopicName) -> u32 {
-        if let Some(hits) = self.candidates.get_mut(topic) {
-            *hits = hits.saturating_add(1);
-            return *hits;
+        if self.candidates.is_empty() {
+            self.candidates = vec![0; (COUNTERS * self.max).next_power_of_two()].into();
         }
-        if self.candidates.len() >= self.max {
-            self.candidates.retain(|_, hits| *hits > 1);
-            if self.candidates.len() >= self.max {
-                self.candidates.clear();
-            }
-        }
-        self.candidates.insert(topic.detached(), 1);
-        1
+        let Some(hits) = self.counter(topic) else { return 0 };
+        *hits = hits.saturating_add(1);
+        *hits
+    }
+
+    fn counter(&mut self, topic: &TopicName) -> Option<&mut u32> {
+        let hash = usize::try_from(FxBuildHasher.hash_one(topic.as_str()) >> 32).ok()?;
+        let mask = self.candidates.len().checked_sub(1)?;
+        self.candidates.get_mut(hash & mask)
     }
 
     fn fade(&mut self) {
@@ -162,10 +173,7 @@ impl Outbound {
         if self.until_fading == 0 {
             self.until_fading = FADING * self.max;
             self.slots.iter_mut().for_each(|slot| slot.hits /= 2);
-            self.candidates.retain(|_, hits| {
-                *hits /= 2;
-                *hits > 0
-            });
+            self.candidates.iter_mut().for_each(|hits| *hits /= 2);
         }
     }
 }
@@ -231,7 +239,7 @@ mod tests {
         for n in 0..10_000 {
             aliases.assign(&topic(&format!("topic/{n}")), true);
         }
-        assert!(aliases.slots.len() == 4 && aliases.by_topic.len() == 4 && aliases.candidates.len() <= 4);
+        assert!(aliases.slots.len() == 4 && aliases.by_topic.len() == 4 && aliases.candidates.len() == 16);
         for (index, slot) in aliases.slots.iter().enumerate() {
             assert_eq!(usize::from(aliases.by_topic[&slot.topic].get()), index + 1);
         }

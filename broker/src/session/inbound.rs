@@ -51,37 +51,59 @@ pub(crate) enum Outcome {
     Refused(Refusal, Option<Fingerprint>),
 }
 
+struct Received {
+    /// What its PUBREC had to wait for.
+    position: Position,
+    /// Whether it came on the connection at hand, and is among what is owed.
+    counted: bool,
+}
+
 pub(super) struct Inbound {
-    /// QoS 2 messages received and not released, with what their PUBREC had to wait for.
-    received: FxHashMap<PacketId, Position>,
+    /// QoS 2 messages received and not released.
+    received: FxHashMap<PacketId, Received>,
     received_max: usize,
+    /// Messages of QoS 1 and 2 that may be unacknowledged on the connection at hand.
+    owed_max: usize,
     /// Messages of QoS 1 and 2 that the client still waits to have acknowledged in full.
     owed: usize,
     taken: VecDeque<(PacketId, Fingerprint)>,
 }
 
 impl Inbound {
-    pub(super) fn new() -> Self {
-        Self { received: FxHashMap::default(), received_max: usize::MAX, owed: 0, taken: VecDeque::new() }
+    pub(super) fn new(received_max: usize) -> Self {
+        let (received, taken) = (FxHashMap::default(), VecDeque::new());
+        Self { received, received_max, owed_max: usize::MAX, owed: 0, taken }
     }
 
     /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
     /// anew, whatever it has not released of earlier ones (§4.9).
-    pub(super) fn attach(&mut self, received_max: usize) {
-        self.received_max = received_max;
+    pub(super) fn attach(&mut self, owed_max: usize) {
+        self.owed_max = owed_max;
         self.owed = 0;
+        self.received.values_mut().for_each(|received| received.counted = false);
     }
 
     /// PUBREL: the packet id is free again ([MQTT-4.3.3-11]). Whether it was in use.
     pub(super) fn release(&mut self, id: PacketId) -> bool {
-        let known = self.received.remove(&id).is_some();
-        if known {
-            self.owed = self.owed.saturating_sub(1);
-        }
+        let released = self.received.remove(&id);
+        let counted = released.as_ref().is_some_and(|received| received.counted);
+        self.owed = self.owed.saturating_sub(usize::from(counted));
         if self.received.is_empty() && self.received.capacity() > 64 {
             self.received.shrink_to_fit();
         }
-        known
+        released.is_some()
+    }
+
+    /// One more, within the receive maximum; and of QoS 2 within what may be unfinished in all.
+    fn count(&mut self, qos: Qos) -> Result<(), ProtocolError> {
+        let unfinished = qos == Qos::ExactlyOnce && self.received.len() >= self.received_max;
+        if qos > Qos::AtMostOnce {
+            if unfinished || self.owed >= self.owed_max {
+                return Err(ProtocolError::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
+            }
+            self.owed += 1;
+        }
+        Ok(())
     }
 
     fn remember(&mut self, id: PacketId, fingerprint: Fingerprint) {
@@ -116,31 +138,16 @@ impl Session {
         // Before anything else looks at the packet, and of a duplicate too: it may set an alias.
         let topic = self.link.aliases.resolve(publish.topic, publish.topic_alias)?;
         if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id)
-            && let Some(position) = self.inbound.received.get(&id)
+            && let Some(Received { position, .. }) = self.inbound.received.get(&id)
         {
             // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-10]).
             let again = Acknowledgement::Qos2(Ack::success(id));
             self.actions.push_back(Action::Acknowledge(again, *position));
             return Ok(());
         }
-        self.count_inbound(qos)?;
+        self.inbound.count(qos)?;
         let submission = Submission { topic, payload, qos, retain, message_expiry_s, properties };
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
-        Ok(())
-    }
-
-    /// The receive maximum binds clients of MQTT 5; those of 3.1.1 have a bound on what costs memory.
-    fn count_inbound(&mut self, qos: Qos) -> Result<(), ProtocolError> {
-        let unfinished = match (qos, self.link.version) {
-            (Qos::AtMostOnce, _) => return Ok(()),
-            (_, Version::V5) => self.inbound.owed,
-            (Qos::AtLeastOnce, Version::V31 | Version::V311) => 0,
-            (Qos::ExactlyOnce, Version::V31 | Version::V311) => self.inbound.received.len(),
-        };
-        if unfinished >= self.inbound.received_max {
-            return Err(ProtocolError::ReceiveMaximumExceeded); // [MQTT-3.3.4-7]
-        }
-        self.inbound.owed += 1;
         Ok(())
     }
 
@@ -188,7 +195,7 @@ impl Session {
             Qos::ExactlyOnce => {
                 // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
                 if !reason.is_error() || self.link.version < Version::V5 {
-                    self.inbound.received.insert(packet_id, position);
+                    self.inbound.received.insert(packet_id, Received { position, counted: true });
                 }
                 Acknowledgement::Qos2(ack)
             }

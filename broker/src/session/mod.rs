@@ -31,7 +31,7 @@ use connect::Terms;
 use inbound::Inbound;
 use outbound::{Outbound, Receiver};
 use sealmq_config::limits::Limits;
-use sealmq_config::mqtt::Mqtt;
+use sealmq_config::mqtt::{Mqtt, PACKET_BYTES};
 use sealmq_protocol::packet::{Ack, Auth, Disconnect, Subscribe, Version, Will};
 use sealmq_protocol::{Packet, ProtocolError, ReasonCode, SubscriptionFilter, TopicFilter, TopicName};
 use std::collections::{BTreeSet, VecDeque};
@@ -85,7 +85,6 @@ pub(crate) struct Session {
     subscription_bytes: usize,
     subscription_bytes_max: usize,
     inbound: Inbound,
-    inbound_qos2_max: usize,
     outbound: Outbound,
     link: Link,
     actions: VecDeque<Action>,
@@ -138,8 +137,7 @@ impl Session {
             subscriptions_max: limits.subscriptions_per_client_max,
             subscription_bytes: 0,
             subscription_bytes_max: limits.subscription_bytes_per_client_max,
-            inbound: Inbound::new(),
-            inbound_qos2_max: limits.inbound_qos2_max,
+            inbound: Inbound::new(limits.inbound_qos2_max),
             outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max),
             link: Link::default(),
             actions: VecDeque::new(),
@@ -191,12 +189,13 @@ impl Session {
             aliases: alias::Inbound::new(aliases),
         };
         self.actions.clear();
-        self.inbound.attach(if is_v5 { self.offer.receive_maximum.into() } else { self.inbound_qos2_max });
+        // The receive maximum binds clients that were told of it.
+        self.inbound.attach(if is_v5 { self.offer.receive_maximum.into() } else { usize::MAX });
         self.outbound.attach(Receiver {
             secure,
             version: terms.version,
             receive_maximum: terms.receive_maximum,
-            packet_bytes_max: terms.packet_bytes_max,
+            packet_bytes_max: terms.packet_bytes_max.unwrap_or(PACKET_BYTES).min(PACKET_BYTES),
             aliases: alias::Outbound::new(terms.aliases_to_client),
         });
     }

@@ -13,7 +13,7 @@ use super::alias::{self, Alias};
 use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
 use crate::retained::{Order, Page};
-use crate::router::Among;
+use crate::router::{Among, Takers};
 use sealmq_protocol::packet::{Ack, OutgoingPublish, PacketId, PublishHeader, Version};
 use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName, codec};
 use std::collections::{BTreeMap, VecDeque};
@@ -24,6 +24,11 @@ use std::time::Instant;
 const IDS: u16 = u16::MAX;
 /// What an alias adds to a packet at most: itself, and each of two lengths a byte longer.
 const ALIAS_BYTES_MAX: usize = 5;
+/// More than a packet has beside topic, payload, the application's properties and subscription ids: two
+/// headers and lengths, a packet id, and what is fixed of six properties.
+const PACKET_BYTES_BESIDE: usize = 64;
+/// What a subscription id takes at most.
+const SUBSCRIPTION_ID_BYTES_MAX: usize = 5;
 
 pub(super) struct Outbound {
     pending: VecDeque<Delivery>,
@@ -41,6 +46,8 @@ pub(super) struct Outbound {
     bytes_max: usize,
     /// The window's entries from here on were sent on an earlier connection and not yet on this.
     resend: usize,
+    /// And those of them that are released and have not been told so again.
+    release: usize,
     /// In the order of the subscriptions.
     scans: BTreeMap<u64, Scan>,
     /// Which scan is of which filter.
@@ -61,8 +68,8 @@ pub(super) struct Receiver {
     pub(super) version: Version,
     /// Its receive maximum.
     pub(super) receive_maximum: u16,
-    /// Its maximum packet size, bytes.
-    pub(super) packet_bytes_max: Option<usize>,
+    /// Its maximum packet size, bytes, or what MQTT can express.
+    pub(super) packet_bytes_max: usize,
     /// The aliases that it takes.
     pub(super) aliases: alias::Outbound,
 }
@@ -112,8 +119,9 @@ impl Dispatch {
 enum InFlight {
     /// PUBLISH was sent: PUBACK or PUBREC is awaited.
     Published(Delivery),
-    /// PUBREC has come and PUBREL was sent: PUBCOMP is awaited.
-    Released,
+    /// PUBREC has come and PUBREL was sent: PUBCOMP is awaited. Whether the PUBLISH went on this
+    /// connection, and so takes a place in its receive maximum.
+    Released { counted: bool },
     /// Acknowledged; it stays until it is the first, so that ids stay consecutive.
     Done,
 }
@@ -139,6 +147,7 @@ impl Outbound {
             bytes: 0,
             bytes_max,
             resend: 0,
+            release: 0,
             scans: BTreeMap::new(),
             scanned: BTreeMap::new(),
             scans_begun: 0,
@@ -154,25 +163,30 @@ impl Outbound {
         self.unacknowledged_max = self.inflight_max.min(receiver.receive_maximum.into());
         self.receiver = receiver;
         self.unacknowledged = 0;
-        self.resend = 0;
+        (self.resend, self.release) = (0, 0);
+        for entry in &mut self.window {
+            if let InFlight::Released { counted } = entry {
+                *counted = false;
+            }
+        }
     }
 
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
     /// own, since nobody knows when the client comes back; but a QoS 1 message of a shared subscription
     /// that another member can have is given back as well, in front (§4.8.2).
     pub(super) fn detach(&mut self, session: SessionId) -> VecDeque<Delivery> {
-        let among = Among::ConnectedOtherThan(session);
+        let mut takers = Takers::among(Among::ConnectedOtherThan(session));
         self.receiver = Receiver::nobody();
         let mut given_back = VecDeque::new();
         for entry in &mut self.window {
             match entry {
-                InFlight::Published(delivery) if can_move(delivery, among) => {
+                InFlight::Published(delivery) if can_move(delivery) && takers.has(delivery) => {
                     self.bytes -= delivery.message.size();
                     given_back.push_back(delivery.clone());
                     *entry = InFlight::Done;
                 }
                 InFlight::Published(delivery) => delivery.message = delivery.message.kept(),
-                InFlight::Released | InFlight::Done => {}
+                InFlight::Released { .. } | InFlight::Done => {}
             }
         }
         given_back.append(&mut self.pending);
@@ -182,10 +196,8 @@ impl Outbound {
     /// What another member of a shared subscription can have when the session has ended (§4.8.2).
     pub(super) fn unacknowledged_shared(&self) -> impl Iterator<Item = &Delivery> {
         self.window.iter().filter_map(|entry| match entry {
-            InFlight::Published(delivery) => {
-                (delivery.terms.qos == Qos::AtLeastOnce && delivery.terms.group().is_some()).then_some(delivery)
-            }
-            InFlight::Released | InFlight::Done => None,
+            InFlight::Published(delivery) => can_move(delivery).then_some(delivery),
+            InFlight::Released { .. } | InFlight::Done => None,
         })
     }
 
@@ -239,7 +251,7 @@ impl Outbound {
     /// The next thing to send: what is in flight first, then what waits, retained and live by turns.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Action> {
         if self.resend < self.window.len() {
-            return self.poll_resend(now);
+            return self.poll_release().or_else(|| self.poll_resend(now));
         }
         loop {
             let Some(delivery) = self.pending.front() else { return self.poll_scan() };
@@ -257,31 +269,36 @@ impl Outbound {
         }
     }
 
-    /// What an earlier connection left unfinished. What has expired goes no more, but for QoS 2: its
+    /// PUBREL for what an earlier connection left released; no receive maximum holds it back
+    /// ([MQTT-3.3.4-10]).
+    fn poll_release(&mut self) -> Option<Action> {
+        while self.release < self.window.len() {
+            let (id, entry) = (self.id_at(self.release)?, self.window.get(self.release)?);
+            self.release += 1;
+            if let InFlight::Released { counted: false } = entry {
+                return Some(Action::Send(Packet::PubRel(Ack::success(id))));
+            }
+        }
+        None
+    }
+
+    /// What an earlier connection left unacknowledged. What has expired goes no more, but for QoS 2: its
     /// exchange was begun, and the client may have the message already.
     fn poll_resend(&mut self, now: Instant) -> Option<Action> {
         while self.resend < self.window.len() && self.unacknowledged < self.unacknowledged_max {
             let id = self.id_at(self.resend)?;
             let entry = self.window.get_mut(self.resend)?;
             self.resend += 1;
-            match entry {
-                InFlight::Published(delivery) => {
-                    let begun = delivery.terms.qos == Qos::ExactlyOnce;
-                    let late = if begun { None } else { Some(now) };
-                    if self.receiver.passes_over_at(delivery, late, &mut self.passed_over) {
-                        self.bytes -= delivery.message.size();
-                        *entry = InFlight::Done;
-                        continue;
-                    }
-                    self.unacknowledged += 1;
-                    return Some(self.receiver.dispatch(delivery.clone(), Some(id), true, now));
-                }
-                InFlight::Released => {
-                    self.unacknowledged += 1;
-                    return Some(Action::Send(Packet::PubRel(Ack::success(id))));
-                }
-                InFlight::Done => {}
+            let InFlight::Published(delivery) = entry else { continue };
+            let begun = delivery.terms.qos == Qos::ExactlyOnce;
+            let late = if begun { None } else { Some(now) };
+            if self.receiver.passes_over_at(delivery, late, &mut self.passed_over) {
+                self.bytes -= delivery.message.size();
+                *entry = InFlight::Done;
+                continue;
             }
+            self.unacknowledged += 1;
+            return Some(self.receiver.dispatch(delivery.clone(), Some(id), true, now));
         }
         let rest = self.resend < self.window.len();
         self.close_up();
@@ -306,28 +323,31 @@ impl Outbound {
         self.unacknowledged += 1;
         self.bytes += delivery.message.size();
         self.window.push_back(InFlight::Published(delivery));
-        self.resend = self.window.len();
+        (self.resend, self.release) = (self.window.len(), self.window.len());
         id
     }
 
     /// PUBACK: a QoS 1 message is done, whatever its reason code says.
     pub(super) fn handle_puback(&mut self, id: PacketId) {
-        if self.hand_over(id, Qos::AtLeastOnce, InFlight::Done) {
-            self.finish(id);
+        if let Some(counted) = self.hand_over(id, Qos::AtLeastOnce) {
+            self.finish(id, counted);
         }
     }
 
     /// PUBREC: the client has it; the message itself is needed no longer ([MQTT-4.3.3-4]). Or it will not
     /// have it, and all is over. Gives the PUBREL that answers, if one does.
     pub(super) fn handle_pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Option<Ack> {
+        let handed = self.hand_over(id, Qos::ExactlyOnce);
         if reason.is_error() {
-            if self.hand_over(id, Qos::ExactlyOnce, InFlight::Done) {
-                self.finish(id);
+            if let Some(counted) = handed {
+                self.finish(id, counted);
             }
             return None;
         }
-        let known = self.hand_over(id, Qos::ExactlyOnce, InFlight::Released)
-            || matches!(self.entry(id), Some(InFlight::Released));
+        if let (Some(counted), Some(entry)) = (handed, self.entry(id)) {
+            *entry = InFlight::Released { counted };
+        }
+        let known = handed.is_some() || matches!(self.entry(id), Some(InFlight::Released { .. }));
         // Also for an id that is not known: else the client would wait for ever.
         let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
         Some(Ack::of(id, reason))
@@ -335,32 +355,31 @@ impl Outbound {
 
     /// PUBCOMP: a QoS 2 message is done.
     pub(super) fn handle_pubcomp(&mut self, id: PacketId) {
-        if let Some(entry) = self.entry(id)
-            && matches!(entry, InFlight::Released)
-        {
-            *entry = InFlight::Done;
-            self.finish(id);
+        if let Some(InFlight::Released { counted }) = self.entry(id) {
+            let counted = *counted;
+            self.finish(id, counted);
         }
     }
 
     /// An entry is done: there is room for another, if it was counted on this connection.
-    fn finish(&mut self, id: PacketId) {
-        if self.index(id).is_some_and(|index| index < self.resend) {
-            self.unacknowledged -= 1;
+    fn finish(&mut self, id: PacketId, counted: bool) {
+        if let Some(entry) = self.entry(id) {
+            *entry = InFlight::Done;
         }
+        self.unacknowledged -= usize::from(counted);
         self.close_up();
     }
 
-    /// The client has the message of this id and QoS. Whether there was one.
-    fn hand_over(&mut self, id: PacketId, qos: Qos, next: InFlight) -> bool {
-        let Some(entry) = self.entry(id) else { return false };
-        let size = match entry {
-            InFlight::Published(delivery) if delivery.terms.qos == qos => delivery.message.size(),
-            InFlight::Published(_) | InFlight::Released | InFlight::Done => return false,
-        };
-        *entry = next;
-        self.bytes -= size;
-        true
+    /// The client has the message of this id and QoS, or never will; its bytes are held no more. Whether
+    /// it was sent on this connection, if there was one at all.
+    fn hand_over(&mut self, id: PacketId, qos: Qos) -> Option<bool> {
+        let index = self.index(id)?;
+        let InFlight::Published(delivery) = self.window.get(index)? else { return None };
+        if delivery.terms.qos != qos {
+            return None;
+        }
+        self.bytes -= delivery.message.size();
+        Some(index < self.resend)
     }
 
     fn entry(&mut self, id: PacketId) -> Option<&mut InFlight> {
@@ -385,6 +404,7 @@ impl Outbound {
         while let Some(InFlight::Done) = self.window.front() {
             self.window.pop_front();
             self.resend = self.resend.saturating_sub(1);
+            self.release = self.release.saturating_sub(1);
             self.first = if self.first == IDS - 1 { 0 } else { self.first + 1 };
         }
         if self.window.is_empty() && self.window.capacity() > 64 && self.pending.is_empty() {
@@ -400,7 +420,7 @@ impl Receiver {
             secure: false,
             version: Version::V311,
             receive_maximum: 0,
-            packet_bytes_max: None,
+            packet_bytes_max: 0,
             aliases: alias::Outbound::default(),
         }
     }
@@ -422,7 +442,7 @@ impl Receiver {
             &mut passed_over.withheld
         } else if now.is_some_and(|now| message.is_expired(now)) {
             &mut passed_over.expired
-        } else if self.packet_bytes_max.is_some_and(|max| self.packet_bytes(delivery) > max) {
+        } else if !self.has_room_for(delivery, 0) {
             &mut passed_over.too_large
         } else {
             return false;
@@ -431,17 +451,28 @@ impl Receiver {
         true
     }
 
-    /// The length of the packet, with its topic's name.
-    fn packet_bytes(&self, delivery: &Delivery) -> usize {
+    /// Whether the packet, with its topic's name and so many bytes more, is within the client's maximum.
+    fn has_room_for(&self, delivery: &Delivery, more: usize) -> bool {
+        let message = &delivery.message;
+        let ids = delivery.terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
+        // Nearly always so by far that nothing has to be counted.
+        let at_most = message.size() + PACKET_BYTES_BESIDE + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
+        if at_most <= self.packet_bytes_max {
+            return true;
+        }
         let packet_id = if delivery.terms.qos > Qos::AtMostOnce { Some(PacketId::MIN) } else { None };
-        let dispatch = Dispatch {
-            message: delivery.message.clone(),
+        let packet = OutgoingPublish {
             header: header(&delivery.terms, packet_id, false),
-            alias: Alias::None,
-            message_expiry_s: delivery.message.expires().map(|_| 0),
-            via: delivery.terms.via.clone(),
+            topic: message.topic().as_str(),
+            topic_alias: None,
+            message_expiry_s: message.expires().map(|_| 0),
+            subscription_ids: ids,
+            properties: message.properties(),
+            payload: message.payload(),
         };
-        codec::publish_bytes(&dispatch.as_packet(), self.version)
+        let bytes = codec::publish_bytes(&packet, self.version);
+        // Zero is for what has no form at all.
+        bytes > 0 && bytes + more <= self.packet_bytes_max
     }
 
     #[inline]
@@ -453,9 +484,7 @@ impl Receiver {
         now: Instant,
     ) -> Action {
         // What fits only just goes without introducing an alias.
-        let may_introduce = self
-            .packet_bytes_max
-            .is_none_or(|max| self.packet_bytes(&delivery).saturating_add(ALIAS_BYTES_MAX) <= max);
+        let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
         let Delivery { message, terms } = delivery;
         Action::Deliver(Dispatch {
             header: header(&terms, packet_id, dup),
@@ -472,7 +501,6 @@ fn header(terms: &Terms, packet_id: Option<PacketId>, dup: bool) -> PublishHeade
 }
 
 /// A QoS 2 exchange that was begun stays with its session ([MQTT-4.8.2-4]).
-fn can_move(delivery: &Delivery, among: Among) -> bool {
-    delivery.terms.qos == Qos::AtLeastOnce
-        && delivery.terms.group().is_some_and(|group| group.has_taker(&delivery.message, among))
+fn can_move(delivery: &Delivery) -> bool {
+    delivery.terms.qos == Qos::AtLeastOnce && delivery.terms.group().is_some()
 }

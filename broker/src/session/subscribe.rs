@@ -114,10 +114,11 @@ impl Session {
         self.actions.push_back(Action::Send(Packet::UnsubAck(unsub_ack)));
     }
 
-    /// Ends those of `filters` that are subscribed to.
-    pub(crate) fn drop_subscriptions(&mut self, mut filters: Vec<SubscriptionFilter>) {
+    /// Ends those of `filters` that are subscribed to, and gives them back: the router has to forget them
+    /// too.
+    pub(crate) fn end_subscriptions(&mut self, mut filters: Vec<SubscriptionFilter>) -> Vec<SubscriptionFilter> {
         filters.retain(|filter| self.end_subscription(filter));
-        self.actions.push_back(Action::Unsubscribe(filters));
+        filters
     }
 
     fn end_subscription(&mut self, filter: &SubscriptionFilter) -> bool {
