@@ -308,7 +308,12 @@ where
 }
 
 /// Gives a session back whose client cannot be answered: its maximum packet size is below the CONNACK.
-fn let_go(broker: &Broker, connect: Connect, (mut session, mailbox): (Box<Session>, Arc<Mailbox>), peer: Peer) {
+fn let_go(
+    broker: &Broker,
+    connect: Connect,
+    (mut session, mailbox): (Box<Session>, Arc<Mailbox>),
+    peer: Peer,
+) {
     broker.metrics.connects_refused.add(1);
     let client = session.client_id().escape_debug().to_string();
     tracing::info!(addr = %peer.addr, client, "closed: CONNACK is larger than the client's maximum packet size");

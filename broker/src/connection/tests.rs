@@ -5,11 +5,13 @@ use crate::store::{Change, Store};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sealmq_config::Config;
+use sealmq_config::auth::{Access, AclRule, Permission};
 use sealmq_protocol::packet::{
     Ack, Connect, ConnectProperties, PacketId, Publish, Subscribe, SubscriptionIds, SubscriptionOptions,
     UserProperties,
 };
 use sealmq_protocol::{Packet, Qos};
+use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -52,6 +54,7 @@ impl Store for Manual {
 struct Client {
     pipe: DuplexStream,
     read: BytesMut,
+    version: Version,
 }
 
 impl Client {
@@ -60,13 +63,21 @@ impl Client {
         let config = Config::default();
         let rulebook = Rulebook::load(&config, &[]).unwrap();
         let broker = Arc::new(Broker::with_store(&config, rulebook, store));
+        let mut client = Self::greet(&broker, Version::V311, None).await;
+        assert!(matches!(client.receive().await, Packet::ConnAck(ack) if !ack.session_present));
+        client
+    }
+
+    /// Sends a CONNECT for a session to keep.
+    async fn greet(broker: &Arc<Broker>, version: Version, packet_bytes_max: Option<u32>) -> Self {
         let (pipe, theirs) = tokio::io::duplex(1 << 16);
         let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };
         let deadline = Instant::now() + Duration::from_secs(5);
-        tokio::spawn(serve(broker, theirs, peer, deadline));
-        let mut client = Self { pipe, read: BytesMut::new() };
+        tokio::spawn(serve(broker.clone(), theirs, peer, deadline));
+        let mut client = Self { pipe, read: BytesMut::new(), version };
+        let maximum_packet_size = packet_bytes_max.and_then(NonZeroU32::new);
         let connect = Connect {
-            version: Version::V311,
+            version,
             client_id: "dev".into(),
             clean_start: false,
             session_expiry_s: u32::MAX,
@@ -74,16 +85,21 @@ impl Client {
             will: None,
             user_name: None,
             password: None,
-            properties: ConnectProperties::default(),
+            properties: ConnectProperties { maximum_packet_size, ..ConnectProperties::default() },
         };
         client.send(&Packet::Connect(Box::new(connect))).await;
-        assert!(matches!(client.receive().await, Packet::ConnAck(ack) if !ack.session_present));
         client
+    }
+
+    /// The connection ends, and nothing was said.
+    async fn expect_closed(mut self) {
+        let read = tokio::time::timeout(Duration::from_secs(10), self.pipe.read_buf(&mut self.read)).await;
+        assert_eq!((read.unwrap().unwrap(), self.read.as_ref()), (0, &b""[..]));
     }
 
     async fn send(&mut self, packet: &Packet) {
         let mut out = BytesMut::new();
-        codec::encode(packet, Version::V311, &mut out);
+        codec::encode(packet, self.version, &mut out);
         self.pipe.write_all(&out).await.unwrap();
     }
 
@@ -91,7 +107,7 @@ impl Client {
         let limits = codec::Limits { packet_bytes_max: 1 << 16, topic_levels_max: 16, filters_max: 16 };
         loop {
             let mut bytes = Bytes::copy_from_slice(&self.read);
-            if let Some(packet) = codec::decode_from_server(&mut bytes, Version::V311, &limits).unwrap() {
+            if let Some(packet) = codec::decode_from_server(&mut bytes, self.version, &limits).unwrap() {
                 self.read = BytesMut::from(&bytes[..]);
                 return packet;
             }
@@ -159,4 +175,37 @@ async fn what_a_persistent_session_is_owed_is_appended_before_it_is_acknowledged
     let changes: Vec<String> = store.changes.lock().iter().map(|c| format!("{c:?}")).collect();
     let kinds: Vec<&str> = changes.iter().filter_map(|c| c.split([' ', '{']).next()).collect();
     assert_eq!(kinds, ["SessionBegun", "Subscribed", "Received", "Queued"]);
+}
+
+#[tokio::test]
+async fn nothing_comes_before_a_connack_that_would_be_too_large() {
+    // [MQTT-3.2.0-1], [MQTT-3.1.2-24]
+    let config = Config::default();
+    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    Client::greet(&broker, Version::V5, Some(10)).await.expect_closed().await;
+    assert_eq!(broker.metrics.connects_accepted.value(), 0);
+    assert_eq!(broker.metrics.connects_refused.value(), 1);
+}
+
+#[tokio::test]
+async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed_connect() {
+    let mut config = Config::default();
+    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    let mut client = Client::greet(&broker, Version::V5, None).await;
+    assert!(matches!(client.receive().await, Packet::ConnAck(_)));
+    client.send(&subscribe()).await;
+    assert!(matches!(client.receive().await, Packet::SubAck(_)));
+    drop(client);
+    let topics = vec!["b/#".parse().unwrap()];
+    let (access, permission) = (Access::All, Permission::Allow);
+    config.acl = vec![AclRule { user: None, client: None, access, permission, topics }];
+    broker.replace_rules(Rulebook::load(&config, &[]).unwrap());
+    Client::greet(&broker, Version::V5, Some(10)).await.expect_closed().await;
+    let mut client = Client::greet(&broker, Version::V5, None).await;
+    assert!(matches!(client.receive().await, Packet::ConnAck(ack) if ack.session_present));
+    client.send(&Packet::PingReq).await;
+    assert_eq!(client.receive().await, Packet::PingResp);
+    let message = crate::ingress::message::Message::of_broker("a".parse().unwrap(), Bytes::from("secret"));
+    let routed = broker.router.route(message, &mut Turn::default());
+    assert_eq!(routed.reason, sealmq_protocol::ReasonCode::NoMatchingSubscribers);
 }

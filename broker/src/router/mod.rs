@@ -448,3 +448,6 @@ impl Target {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -103,7 +103,9 @@ impl Group {
                     break;
                 }
                 Standing::Behind => behind = behind.or(Some((place, member))),
-                Standing::Away if member.qos(message) > Qos::AtMostOnce => away = away.or(Some((place, member))),
+                Standing::Away if member.qos(message) > Qos::AtMostOnce => {
+                    away = away.or(Some((place, member)))
+                }
                 Standing::Away | Standing::Closed => {}
             }
         }

@@ -116,7 +116,10 @@ impl Session {
 
     /// Ends those of `filters` that are subscribed to, and gives them back: the router has to forget them
     /// too.
-    pub(crate) fn end_subscriptions(&mut self, mut filters: Vec<SubscriptionFilter>) -> Vec<SubscriptionFilter> {
+    pub(crate) fn end_subscriptions(
+        &mut self,
+        mut filters: Vec<SubscriptionFilter>,
+    ) -> Vec<SubscriptionFilter> {
         filters.retain(|filter| self.end_subscription(filter));
         filters
     }

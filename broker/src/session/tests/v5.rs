@@ -157,6 +157,46 @@ fn after_a_reconnect_no_more_is_sent_again_than_the_new_receive_maximum() {
 }
 
 #[test]
+fn pubrel_is_not_held_back_by_the_receive_maximum() {
+    // [MQTT-3.3.4-10]
+    let mut session = session();
+    deliver(&mut session, Qos::ExactlyOnce, &["1", "2", "3"]);
+    sent(&mut session);
+    feed(&mut session, pubrec(2));
+    feed(&mut session, pubrec(3));
+    session.detach();
+    session.attach(Terms { receive_maximum: 1, ..terms(Version::V5) }, true, Instant::now());
+    deliver(&mut session, Qos::AtLeastOnce, &["4"]);
+    assert_eq!(sent(&mut session), ["PubRel(2)", "PubRel(3)", "1 qos2 id1 dup"]);
+    // They take no place in it, and give none back.
+    feed(&mut session, pubcomp(2));
+    feed(&mut session, pubcomp(3));
+    assert!(sent(&mut session).is_empty());
+    feed(&mut session, pubrec(1));
+    feed(&mut session, pubcomp(1));
+    assert_eq!(sent(&mut session), ["4 qos1 id4"]);
+}
+
+#[test]
+fn the_receive_maximum_counts_this_connection_alone() {
+    let mut session = session5(|offer| offer.receive_maximum = 2, |_| {});
+    for round in 0..3 {
+        feed(&mut session, publish(Qos::ExactlyOnce, Some(2 * round + 1), false));
+        feed(&mut session, publish(Qos::ExactlyOnce, Some(2 * round + 2), false));
+        session.detach();
+        session.attach(terms(Version::V5), true, Instant::now());
+    }
+    // What is released of earlier connections makes no room on this one.
+    for id in 1..=2 {
+        feed(&mut session, pubrel(id));
+        feed(&mut session, publish(Qos::ExactlyOnce, Some(100 + id), false));
+    }
+    feed(&mut session, pubrel(3));
+    let said = feed(&mut session, publish(Qos::ExactlyOnce, Some(200), false));
+    assert_eq!(said, ["close Protocol(ReceiveMaximumExceeded)"]);
+}
+
+#[test]
 fn unknown_ids_are_answered_with_not_found() {
     let mut session = session();
     assert_eq!(feed(&mut session, pubrec(9)), ["PubRel(9) PacketIdentifierNotFound"]);

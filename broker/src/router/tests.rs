@@ -1,0 +1,144 @@
+//! Shared subscriptions as sessions come and go: registry, router, mailboxes and sessions together, without
+//! sockets.
+
+use super::*;
+use crate::broker::{Broker, Rulebook};
+use crate::mailbox::Command;
+use crate::registry::{Claim, Claimed};
+use crate::session::Action;
+use crate::session::connect::Terms as Link;
+use sealmq_config::Config;
+use sealmq_protocol::packet::{PacketId, Subscribe, UserProperties, Version};
+use std::collections::VecDeque;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+fn broker() -> Broker {
+    let config = Config::default();
+    let rulebook = Rulebook::load(&config, &[]).unwrap();
+    Broker::new(&config, rulebook)
+}
+
+/// Connects, with a session that is kept for a while, and shares a subscription to `t`.
+async fn member(broker: &Broker, name: &str, clean_start: bool, secure: bool) -> Claimed {
+    let claim = Claim { client_id: &name.into(), user: None, clean_start, persistent: true };
+    let mut claimed = broker.registry.claim(claim).await.unwrap();
+    let link = Link {
+        version: Version::V5,
+        will: None,
+        keep_alive_s: 0,
+        session_expiry_s: 100,
+        receive_maximum: u16::MAX,
+        packet_bytes_max: None,
+        aliases_to_client: 0,
+        problem_information: true,
+        authentication_method: None,
+    };
+    claimed.session.attach(link, secure, Instant::now());
+    claimed.mailbox.attach(secure);
+    let filters = vec![("$share/g/t".parse(), SubscriptionOptions::of(Qos::ExactlyOnce))];
+    let (packet_id, user_properties) = (PacketId::MIN, UserProperties::default());
+    let subscribe = Subscribe { packet_id, filters, subscription_id: None, user_properties };
+    claimed.session.handle_permitted(subscribe, &[true]);
+    while let Some(action) = claimed.session.poll_action() {
+        if let Action::Subscribe(subscriptions) = action {
+            broker.router.subscribe(&claimed.mailbox, &subscriptions);
+        }
+    }
+    claimed
+}
+
+fn leave(broker: &Broker, member: Claimed) {
+    broker.registry.release(member.session, &member.mailbox, None, Instant::now());
+}
+
+fn publish(broker: &Broker, messages: usize) {
+    let mut turn = Turn::default();
+    for _ in 0..messages {
+        broker.router.route(Message::expiring_for_tests("t", "x", 100, Instant::now()), &mut turn);
+    }
+}
+
+fn waiting(member: &Claimed) -> usize {
+    let mut queue = VecDeque::new();
+    member.mailbox.take(&mut queue);
+    queue.len()
+}
+
+#[tokio::test]
+async fn turns_go_round_among_those_that_are_connected() {
+    let broker = broker();
+    let members = [
+        member(&broker, "a", true, true).await,
+        member(&broker, "away", true, true).await,
+        member(&broker, "b", true, true).await,
+    ];
+    let [a, away, b] = members;
+    leave(&broker, away);
+    publish(&broker, 10);
+    assert_eq!((waiting(&a), waiting(&b)), (5, 5));
+}
+
+#[tokio::test]
+async fn a_confidential_message_goes_past_a_plaintext_member() {
+    let broker = broker();
+    let plaintext = member(&broker, "plaintext", true, false).await;
+    let away = member(&broker, "away", true, true).await;
+    leave(&broker, away);
+    for _ in 0..4 {
+        broker.router.route(Message::confidential_for_tests("t", "x"), &mut Turn::default());
+    }
+    assert_eq!(waiting(&plaintext), 0);
+    assert_eq!(waiting(&member(&broker, "away", false, true).await), 4);
+}
+
+#[tokio::test]
+async fn a_member_that_is_just_leaving_gets_nothing() {
+    let broker = broker();
+    let gone = member(&broker, "gone", true, true).await;
+    let away = member(&broker, "away", true, true).await;
+    leave(&broker, away);
+    // Its mailbox is closed, and it is in the group still.
+    gone.mailbox.close();
+    publish(&broker, 4);
+    assert_eq!(waiting(&member(&broker, "away", false, true).await), 4);
+}
+
+#[tokio::test]
+async fn what_waits_for_a_member_that_leaves_goes_to_the_others() {
+    let broker = broker();
+    let (a, b) = (member(&broker, "a", true, true).await, member(&broker, "b", true, true).await);
+    publish(&broker, 10);
+    leave(&broker, a);
+    assert_eq!(waiting(&b), 10);
+    assert_eq!(waiting(&member(&broker, "a", false, true).await), 0);
+}
+
+#[tokio::test]
+async fn what_a_member_leaves_behind_does_not_overrun_another() {
+    let broker = broker();
+    let (a, b) = (member(&broker, "a", true, true).await, member(&broker, "b", true, true).await);
+    // Each is over its bound of 32,768, and not twice.
+    publish(&broker, 2 * 40_000);
+    leave(&broker, a);
+    let told = b.mailbox.poll(false, &mut Context::from_waker(Waker::noop()));
+    assert!(told.is_pending(), "{told:?}");
+    // Nobody else could take it, so it waits for who left.
+    let back = member(&broker, "a", false, true).await;
+    assert_eq!((waiting(&back), waiting(&b)), (40_000, 40_000));
+    assert_ne!(
+        back.mailbox.poll(false, &mut Context::from_waker(Waker::noop())),
+        Poll::Ready(Some(Command::Overrun))
+    );
+}
+
+#[tokio::test]
+async fn the_last_member_takes_the_group_along() {
+    let broker = broker();
+    let filter = ["$share/g/t".parse().unwrap()];
+    let (a, b) = (member(&broker, "a", true, true).await, member(&broker, "b", true, true).await);
+    broker.router.unsubscribe(a.session.id(), &filter);
+    assert!(!broker.router.tree.read().is_empty());
+    broker.router.unsubscribe(b.session.id(), &filter);
+    assert!(broker.router.tree.read().is_empty());
+}
