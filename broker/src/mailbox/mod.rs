@@ -5,25 +5,28 @@
 //! away, or gone for ever. The lock is held for one push or one swap. Every bound of `limits.inbox_*`
 //! and `limits.queue_*` is kept here, and nowhere else.
 
+mod queue;
+#[cfg(test)]
+mod tests;
+
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
-use crate::router::{Among, Takers};
+use crate::router::Among;
 use bytestring::ByteString;
 use parking_lot::Mutex;
+use queue::{Queue, take_shared};
 use sealmq_config::limits::{Limits, QueueFull};
 use sealmq_protocol::Qos;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use tokio::sync::Notify;
 
 /// Deliveries in an inbox that may be slices of read buffers.
 const SLICES_MAX: usize = 4_096;
-/// Between two looks through a full queue for what has expired.
-const EXPIRY_LOOKS: Duration = Duration::from_secs(1);
 
 /// What became of a push.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -105,12 +108,7 @@ pub(crate) struct Mailbox {
 
 struct Inner {
     receiver: Receiver,
-    queue: VecDeque<Delivery>,
-    bytes: usize,
-    /// No message in the queue expires before this.
-    soonest_expiry: Option<Instant>,
-    /// The queue is not looked through for what has expired before this.
-    look_again: Option<Instant>,
+    queue: Queue,
     command: Option<Command>,
     waker: Option<Waker>,
     /// Publishers that wait until the queue is taken.
@@ -134,10 +132,7 @@ impl Mailbox {
     ) -> Arc<Self> {
         let inner = Inner {
             receiver: Receiver::Away,
-            queue: VecDeque::new(),
-            bytes: 0,
-            soonest_expiry: None,
-            look_again: None,
+            queue: Queue::default(),
             command: None,
             waker: None,
             pressed: Vec::new(),
@@ -213,35 +208,35 @@ impl Mailbox {
     /// Whether an inbox is within its bounds.
     fn is_within(&self, inner: &Inner) -> bool {
         let limits = &self.bounds.limits;
-        inner.queue.len() < limits.inbox_messages_max && inner.bytes <= limits.inbox_bytes_max
+        inner.queue.len() < limits.inbox_messages_max && inner.queue.bytes() <= limits.inbox_bytes_max
     }
 
     /// The inbox of a connected client.
     #[inline]
     fn hand_in(&self, inner: &mut Inner, delivery: Delivery) -> Pushed {
         let limits = &self.bounds.limits;
-        let (count, bytes) = (inner.queue.len(), inner.bytes + delivery.message.size());
+        let (count, bytes) = (inner.queue.len(), inner.queue.bytes() + delivery.message.size());
         // An empty inbox takes anything: no packet is too large to be passed on.
         if count == 0 {
-            inner.put(delivery);
+            inner.queue.put(delivery);
             return Pushed::Wake;
         }
         if count < limits.inbox_messages_max && bytes <= limits.inbox_bytes_max {
-            inner.put(delivery);
+            inner.queue.put(delivery);
             return Pushed::Taken;
         }
         if delivery.terms.qos == Qos::AtMostOnce {
             return self.make_room(inner, delivery);
         }
         if count / 2 < limits.inbox_messages_max && bytes / 2 <= limits.inbox_bytes_max {
-            inner.put(delivery);
+            inner.queue.put(delivery);
             return Pushed::Pressed;
         }
         // From now on the client counts as away, so that the queue's bounds hold.
         inner.receiver = if self.persistent { Receiver::Away } else { Receiver::Gone };
         inner.command = inner.command.max(Some(Command::Overrun));
         if self.persistent {
-            self.bounds.queued_bytes.fetch_add(inner.bytes, Ordering::Relaxed);
+            self.bounds.queued_bytes.fetch_add(inner.queue.bytes(), Ordering::Relaxed);
             self.keep(inner, delivery);
         }
         Pushed::Overrun
@@ -253,11 +248,12 @@ impl Mailbox {
         let limits = &self.bounds.limits;
         let size = delivery.message.size();
         let full = |inner: &Inner| {
-            inner.queue.len() >= limits.inbox_messages_max || inner.bytes + size > limits.inbox_bytes_max
+            inner.queue.len() >= limits.inbox_messages_max
+                || inner.queue.bytes() + size > limits.inbox_bytes_max
         };
         let mut dropped = 0;
-        while full(inner) && inner.queue.front().is_some_and(|oldest| oldest.terms.qos == Qos::AtMostOnce) {
-            inner.pull();
+        while full(inner) && inner.queue.oldest().is_some_and(|oldest| oldest.terms.qos == Qos::AtMostOnce) {
+            inner.queue.pull();
             dropped += 1;
         }
         let has_room = !full(inner) || inner.queue.is_empty();
@@ -265,7 +261,7 @@ impl Mailbox {
             self.bounds.metrics.add_dropped(dropped);
             return Pushed::Dropped;
         }
-        inner.put(delivery);
+        inner.queue.put(delivery);
         // One of them is counted by whoever pushes.
         self.bounds.metrics.add_dropped(dropped - 1);
         Pushed::Displaced
@@ -281,58 +277,35 @@ impl Mailbox {
         }
         let has_room = |inner: &Inner| {
             inner.queue.len() < limits.queue_messages_max
-                && inner.bytes + size <= limits.queue_bytes_max
+                && inner.queue.bytes() + size <= limits.queue_bytes_max
                 && self.bounds.queued_bytes.load(Ordering::Relaxed) + size <= self.bounds.queued_bytes_max
         };
         let mut dropped = false;
         if !has_room(inner) {
-            self.drop_expired(inner);
+            let (expired, bytes) = inner.queue.drop_expired(Instant::now());
+            self.bounds.queued_bytes.fetch_sub(bytes, Ordering::Relaxed);
+            self.bounds.metrics.publish_expired.add(expired as u64);
         }
         while !has_room(inner) {
             dropped = true;
             match limits.queue_full {
                 QueueFull::DropNewest => return Pushed::Dropped,
                 QueueFull::DropOldest => {
-                    let Some(oldest) = inner.pull() else { return Pushed::Dropped };
+                    let Some(oldest) = inner.queue.pull() else { return Pushed::Dropped };
                     self.bounds.queued_bytes.fetch_sub(oldest.message.size(), Ordering::Relaxed);
                 }
             }
         }
         self.bounds.queued_bytes.fetch_add(size, Ordering::Relaxed);
-        inner.put(delivery);
+        inner.queue.put(delivery);
         if dropped { Pushed::Displaced } else { Pushed::Queued }
-    }
-
-    /// Makes room in the queue of a client that is away by what nobody is to have any more. Looks only
-    /// when something may have expired, and not too often, so that a full queue costs no walk each time.
-    fn drop_expired(&self, inner: &mut Inner) {
-        let now = Instant::now();
-        let soonest = inner.soonest_expiry.max(inner.look_again);
-        if inner.soonest_expiry.is_none() || soonest.is_some_and(|soonest| soonest > now) {
-            return;
-        }
-        let before = (inner.queue.len(), inner.bytes);
-        let (mut bytes, mut soonest) = (0, None::<Instant>);
-        inner.queue.retain(|delivery| {
-            let message = &delivery.message;
-            let stays = !message.is_expired(now);
-            if stays {
-                bytes += message.size();
-                soonest = soonest.into_iter().chain(message.expires()).min();
-            }
-            stays
-        });
-        (inner.bytes, inner.soonest_expiry) = (bytes, soonest);
-        inner.look_again = now.checked_add(EXPIRY_LOOKS);
-        self.bounds.queued_bytes.fetch_sub(before.1 - bytes, Ordering::Relaxed);
-        self.bounds.metrics.publish_expired.add((before.0 - inner.queue.len()) as u64);
     }
 
     /// A connection takes the session up.
     pub(crate) fn attach(&self, secure: bool) {
         let mut inner = self.inner.lock();
         if inner.receiver == Receiver::Away {
-            self.bounds.queued_bytes.fetch_sub(inner.bytes, Ordering::Relaxed);
+            self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
         }
         inner.receiver = Receiver::Connected { secure };
     }
@@ -344,14 +317,13 @@ impl Mailbox {
         let mut waiting = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
-                self.bounds.queued_bytes.fetch_sub(inner.bytes, Ordering::Relaxed);
+                self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
             }
             inner.receiver = Receiver::Away;
-            inner.bytes = 0;
             inner.waker = None;
             // What the old connection was told is not meant for the next one.
             inner.command = None;
-            std::mem::take(&mut inner.queue)
+            inner.queue.take()
         };
         // Copied outside the lock: nobody else takes while no connection holds the session.
         let mut kept = unsent;
@@ -364,10 +336,8 @@ impl Mailbox {
         let mut dropped = 0;
         let pressed = {
             let mut inner = self.inner.lock();
-            let mut since = std::mem::take(&mut inner.queue);
-            self.bounds.queued_bytes.fetch_sub(inner.bytes, Ordering::Relaxed);
-            inner.bytes = 0;
-            kept.append(&mut since);
+            self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
+            kept.append(&mut inner.queue.take());
             for delivery in kept {
                 dropped += u64::from(self.keep(&mut inner, delivery) == Pushed::Dropped);
             }
@@ -405,12 +375,11 @@ impl Mailbox {
         let (mut queue, pressed) = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
-                self.bounds.queued_bytes.fetch_sub(inner.bytes, Ordering::Relaxed);
+                self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
             }
             inner.receiver = Receiver::Gone;
-            inner.bytes = 0;
             inner.waker = None;
-            (std::mem::take(&mut inner.queue), std::mem::take(&mut inner.pressed))
+            (inner.queue.take(), std::mem::take(&mut inner.pressed))
         };
         pressed.into_iter().for_each(Waker::wake);
         take_shared(&mut queue, Among::OthersThan(self.session))
@@ -423,8 +392,7 @@ impl Mailbox {
             if inner.queue.is_empty() || !matches!(inner.receiver, Receiver::Connected { .. }) {
                 return;
             }
-            inner.bytes = 0;
-            std::mem::swap(empty, &mut inner.queue);
+            inner.queue.swap(empty);
             std::mem::take(&mut inner.pressed)
         };
         pressed.into_iter().for_each(Waker::wake);
@@ -481,35 +449,3 @@ impl Mailbox {
         Poll::Pending
     }
 }
-
-/// Takes what came by a shared subscription, and another member can have, out of a queue.
-fn take_shared(queue: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
-    if queue.iter().all(|delivery| delivery.terms.group().is_none()) {
-        return Vec::new();
-    }
-    let mut takers = Takers::among(among);
-    let (shared, own): (VecDeque<_>, VecDeque<_>) =
-        std::mem::take(queue).into_iter().partition(|delivery| takers.has(delivery));
-    *queue = own;
-    shared.into()
-}
-
-impl Inner {
-    #[inline]
-    fn put(&mut self, delivery: Delivery) {
-        self.bytes += delivery.message.size();
-        if let Some(expires) = delivery.message.expires() {
-            self.soonest_expiry = Some(self.soonest_expiry.map_or(expires, |soonest| soonest.min(expires)));
-        }
-        self.queue.push_back(delivery);
-    }
-
-    fn pull(&mut self) -> Option<Delivery> {
-        let delivery = self.queue.pop_front()?;
-        self.bytes -= delivery.message.size();
-        Some(delivery)
-    }
-}
-
-#[cfg(test)]
-mod tests;

@@ -60,7 +60,7 @@ fn qos0_never_exceeds_the_bytes() {
     }
     for _ in 0..100 {
         push(&mailbox, Qos::AtMostOnce, 9_000);
-        assert!(mailbox.inner.lock().bytes <= 10_000);
+        assert!(mailbox.inner.lock().queue.bytes() <= 10_000);
     }
     assert_eq!(waiting(&mailbox), 1, "the latest");
 }

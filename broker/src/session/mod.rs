@@ -12,6 +12,7 @@ pub(crate) mod connect;
 mod ending;
 mod inbound;
 mod outbound;
+mod receiver;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -19,7 +20,7 @@ mod will;
 
 pub(crate) use ending::Ending;
 pub(crate) use inbound::{Acknowledgement, Outcome, Receipt};
-pub(crate) use outbound::{Dispatch, PassedOver};
+pub(crate) use receiver::{Dispatch, PassedOver};
 pub(crate) use will::WillAtEnd;
 
 use crate::delivery::{Delivery, SessionId, Subscription};
@@ -29,7 +30,8 @@ use crate::store::Position;
 use bytestring::ByteString;
 use connect::Terms;
 use inbound::Inbound;
-use outbound::{Outbound, Receiver};
+use outbound::Outbound;
+use receiver::Receiver;
 use sealmq_config::limits::Limits;
 use sealmq_config::mqtt::{Mqtt, PACKET_BYTES};
 use sealmq_protocol::packet::{Ack, Auth, Disconnect, Subscribe, Version, Will};

@@ -9,26 +9,17 @@
 //! connection.
 
 use super::Action;
-use super::alias::{self, Alias};
+use super::receiver::{PassedOver, Receiver};
 use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
-use crate::ingress::message::Message;
 use crate::retained::{Order, Page};
 use crate::router::{Among, Takers};
-use sealmq_protocol::packet::{Ack, OutgoingPublish, PacketId, PublishHeader, Version};
-use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName, codec};
+use sealmq_protocol::packet::{Ack, PacketId};
+use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName};
 use std::collections::{BTreeMap, VecDeque};
-use std::sync::Arc;
 use std::time::Instant;
 
 /// Packet ids go from 1 to this, and begin again.
 const IDS: u16 = u16::MAX;
-/// What an alias adds to a packet at most: itself, and each of two lengths a byte longer.
-const ALIAS_BYTES_MAX: usize = 5;
-/// More than a packet has beside topic, payload, the application's properties and subscription ids: two
-/// headers and lengths, a packet id, and what is fixed of six properties.
-const PACKET_BYTES_BESIDE: usize = 64;
-/// What a subscription id takes at most.
-const SUBSCRIPTION_ID_BYTES_MAX: usize = 5;
 
 pub(super) struct Outbound {
     pending: VecDeque<Delivery>,
@@ -46,7 +37,7 @@ pub(super) struct Outbound {
     bytes_max: usize,
     /// The window's entries from here on were sent on an earlier connection and not yet on this.
     resend: usize,
-    /// And those of them that are released and have not been told so again.
+    /// And of those, from here on, what is released has not been told so again.
     release: usize,
     /// In the order of the subscriptions.
     scans: BTreeMap<u64, Scan>,
@@ -58,61 +49,6 @@ pub(super) struct Outbound {
     scan_next: bool,
     receiver: Receiver,
     passed_over: PassedOver,
-}
-
-/// What the connection at hand takes.
-pub(super) struct Receiver {
-    /// Whether confidential messages may be sent.
-    pub(super) secure: bool,
-    /// In whose form.
-    pub(super) version: Version,
-    /// Its receive maximum.
-    pub(super) receive_maximum: u16,
-    /// Its maximum packet size, bytes, or what MQTT can express.
-    pub(super) packet_bytes_max: usize,
-    /// The aliases that it takes.
-    pub(super) aliases: alias::Outbound,
-}
-
-/// Messages that were owed and not sent, by why.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct PassedOver {
-    /// Confidential, on a plaintext connection.
-    pub(crate) withheld: u64,
-    /// Too late.
-    pub(crate) expired: u64,
-    /// Larger than the client takes ([MQTT-3.1.2-24]).
-    pub(crate) too_large: u64,
-}
-
-/// A PUBLISH to be written.
-#[derive(Debug)]
-pub(crate) struct Dispatch {
-    pub(crate) message: Arc<Message>,
-    pub(crate) header: PublishHeader,
-    alias: Alias,
-    message_expiry_s: Option<u32>,
-    via: Option<Arc<Via>>,
-}
-
-impl Dispatch {
-    /// As the codec takes it.
-    pub(crate) fn as_packet(&self) -> OutgoingPublish<'_> {
-        let (topic, topic_alias) = match self.alias {
-            Alias::None => (self.message.topic().as_str(), None),
-            Alias::Set(alias) => (self.message.topic().as_str(), Some(alias)),
-            Alias::Use(alias) => ("", Some(alias)),
-        };
-        OutgoingPublish {
-            header: self.header,
-            topic,
-            topic_alias,
-            message_expiry_s: self.message_expiry_s,
-            subscription_ids: self.via.as_ref().map_or(&[], |via| &via.subscription_ids),
-            properties: self.message.properties(),
-            payload: self.message.payload(),
-        }
-    }
 }
 
 /// One message in flight.
@@ -251,11 +187,11 @@ impl Outbound {
     /// The next thing to send: what is in flight first, then what waits, retained and live by turns.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Action> {
         if self.resend < self.window.len() {
-            return self.poll_release().or_else(|| self.poll_resend(now));
+            return self.poll_resend(now);
         }
         loop {
             let Some(delivery) = self.pending.front() else { return self.poll_scan() };
-            if self.receiver.passes_over(delivery, now, &mut self.passed_over) {
+            if self.receiver.passes_over(delivery, Some(now), &mut self.passed_over) {
                 self.pending.pop_front();
                 continue;
             }
@@ -269,9 +205,48 @@ impl Outbound {
         }
     }
 
-    /// PUBREL for what an earlier connection left released; no receive maximum holds it back
+    /// What an earlier connection left unfinished, in order. What has expired goes no more, but for QoS 2:
+    /// its exchange was begun, and the client may have the message already.
+    fn poll_resend(&mut self, now: Instant) -> Option<Action> {
+        while self.resend < self.window.len() {
+            let id = self.id_at(self.resend)?;
+            let entry = self.window.get_mut(self.resend)?;
+            match entry {
+                InFlight::Published(_) if self.unacknowledged >= self.unacknowledged_max => {
+                    return self.poll_release();
+                }
+                InFlight::Published(delivery) => {
+                    self.resend += 1;
+                    let begun = delivery.terms.qos == Qos::ExactlyOnce;
+                    let late = if begun { None } else { Some(now) };
+                    if self.receiver.passes_over(delivery, late, &mut self.passed_over) {
+                        self.bytes -= delivery.message.size();
+                        *entry = InFlight::Done;
+                        continue;
+                    }
+                    self.unacknowledged += 1;
+                    return Some(self.receiver.dispatch(delivery.clone(), Some(id), true, now));
+                }
+                InFlight::Released { .. } | InFlight::Done => {
+                    // Released and told so: by an answer on this connection, or by what follows below.
+                    let told = self.release > self.resend;
+                    let again = matches!(entry, InFlight::Released { counted: false }) && !told;
+                    self.resend += 1;
+                    self.release = self.release.max(self.resend);
+                    if again {
+                        return Some(Action::Send(Packet::PubRel(Ack::success(id))));
+                    }
+                }
+            }
+        }
+        self.close_up();
+        self.poll(now)
+    }
+
+    /// PUBREL for what stands behind a PUBLISH that has to wait: no receive maximum holds it back
     /// ([MQTT-3.3.4-10]).
     fn poll_release(&mut self) -> Option<Action> {
+        self.release = self.release.max(self.resend);
         while self.release < self.window.len() {
             let (id, entry) = (self.id_at(self.release)?, self.window.get(self.release)?);
             self.release += 1;
@@ -280,29 +255,6 @@ impl Outbound {
             }
         }
         None
-    }
-
-    /// What an earlier connection left unacknowledged. What has expired goes no more, but for QoS 2: its
-    /// exchange was begun, and the client may have the message already.
-    fn poll_resend(&mut self, now: Instant) -> Option<Action> {
-        while self.resend < self.window.len() && self.unacknowledged < self.unacknowledged_max {
-            let id = self.id_at(self.resend)?;
-            let entry = self.window.get_mut(self.resend)?;
-            self.resend += 1;
-            let InFlight::Published(delivery) = entry else { continue };
-            let begun = delivery.terms.qos == Qos::ExactlyOnce;
-            let late = if begun { None } else { Some(now) };
-            if self.receiver.passes_over_at(delivery, late, &mut self.passed_over) {
-                self.bytes -= delivery.message.size();
-                *entry = InFlight::Done;
-                continue;
-            }
-            self.unacknowledged += 1;
-            return Some(self.receiver.dispatch(delivery.clone(), Some(id), true, now));
-        }
-        let rest = self.resend < self.window.len();
-        self.close_up();
-        if rest { None } else { self.poll(now) }
     }
 
     fn poll_scan(&mut self) -> Option<Action> {
@@ -411,93 +363,6 @@ impl Outbound {
             self.window = VecDeque::new();
         }
     }
-}
-
-impl Receiver {
-    /// While there is no connection.
-    fn nobody() -> Self {
-        Self {
-            secure: false,
-            version: Version::V311,
-            receive_maximum: 0,
-            packet_bytes_max: 0,
-            aliases: alias::Outbound::default(),
-        }
-    }
-
-    /// Whether a message is not for this receiver, or not any more; if so it is counted.
-    fn passes_over(&self, delivery: &Delivery, now: Instant, passed_over: &mut PassedOver) -> bool {
-        self.passes_over_at(delivery, Some(now), passed_over)
-    }
-
-    /// The same; without a time nothing has expired.
-    fn passes_over_at(
-        &self,
-        delivery: &Delivery,
-        now: Option<Instant>,
-        passed_over: &mut PassedOver,
-    ) -> bool {
-        let message = &delivery.message;
-        let count = if message.confidential() && !self.secure {
-            &mut passed_over.withheld
-        } else if now.is_some_and(|now| message.is_expired(now)) {
-            &mut passed_over.expired
-        } else if !self.has_room_for(delivery, 0) {
-            &mut passed_over.too_large
-        } else {
-            return false;
-        };
-        *count += 1;
-        true
-    }
-
-    /// Whether the packet, with its topic's name and so many bytes more, is within the client's maximum.
-    fn has_room_for(&self, delivery: &Delivery, more: usize) -> bool {
-        let message = &delivery.message;
-        let ids = delivery.terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
-        // Nearly always so by far that nothing has to be counted.
-        let at_most = message.size() + PACKET_BYTES_BESIDE + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
-        if at_most <= self.packet_bytes_max {
-            return true;
-        }
-        let packet_id = if delivery.terms.qos > Qos::AtMostOnce { Some(PacketId::MIN) } else { None };
-        let packet = OutgoingPublish {
-            header: header(&delivery.terms, packet_id, false),
-            topic: message.topic().as_str(),
-            topic_alias: None,
-            message_expiry_s: message.expires().map(|_| 0),
-            subscription_ids: ids,
-            properties: message.properties(),
-            payload: message.payload(),
-        };
-        let bytes = codec::publish_bytes(&packet, self.version);
-        // Zero is for what has no form at all.
-        bytes > 0 && bytes + more <= self.packet_bytes_max
-    }
-
-    #[inline]
-    fn dispatch(
-        &mut self,
-        delivery: Delivery,
-        packet_id: Option<PacketId>,
-        dup: bool,
-        now: Instant,
-    ) -> Action {
-        // What fits only just goes without introducing an alias.
-        let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
-        let Delivery { message, terms } = delivery;
-        Action::Deliver(Dispatch {
-            header: header(&terms, packet_id, dup),
-            alias: self.aliases.assign(message.topic(), may_introduce),
-            message_expiry_s: message.expires_in_s(now),
-            via: terms.via,
-            message,
-        })
-    }
-}
-
-fn header(terms: &Terms, packet_id: Option<PacketId>, dup: bool) -> PublishHeader {
-    PublishHeader { dup, qos: terms.qos, retain: terms.retain, packet_id }
 }
 
 /// A QoS 2 exchange that was begun stays with its session ([MQTT-4.8.2-4]).

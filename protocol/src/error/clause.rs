@@ -46,6 +46,7 @@ impl ProtocolError {
         }
     }
 
+    #[allow(clippy::too_many_lines, reason = "a table")]
     const fn clause_of_v5(self) -> &'static str {
         match self {
             Self::RemainingLength | Self::VariableNumber => "MQTT-1.5.5-1",

@@ -244,7 +244,7 @@ fn what_was_not_acknowledged_is_sent_again_in_order() {
     assert_eq!(unsent.len(), 1);
     session.attach(terms(Version::V311), true, Instant::now());
     session.deliveries_mut().extend(unsent);
-    assert_eq!(sent(&mut session), ["PubRel(2)", "1 qos2 id1 dup", "3 qos2 id3 dup", "4 qos1 id4"]);
+    assert_eq!(sent(&mut session), ["1 qos2 id1 dup", "PubRel(2)", "3 qos2 id3 dup", "4 qos1 id4"]);
     feed(&mut session, pubcomp(2));
     feed(&mut session, pubrec(1));
     feed(&mut session, pubcomp(1));

@@ -1,0 +1,158 @@
+//! What the client at the other end takes: in whose form, how large, how secure, with which aliases. A
+//! delivery that is for it becomes a [`Dispatch`]; one that is not is passed over, and counted.
+
+use super::Action;
+use super::alias::{self, Alias};
+use crate::delivery::{Delivery, Terms, Via};
+use crate::ingress::message::Message;
+use sealmq_protocol::packet::{OutgoingPublish, PacketId, PublishHeader, Version};
+use sealmq_protocol::{Qos, codec};
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What an alias adds to a packet at most: itself, and each of two lengths a byte longer.
+const ALIAS_BYTES_MAX: usize = 5;
+/// More than a packet has beside topic, payload, the application's properties and subscription ids: two
+/// headers and lengths, a packet id, and what is fixed of six properties.
+const PACKET_BYTES_BESIDE: usize = 64;
+/// What a subscription id takes at most.
+const SUBSCRIPTION_ID_BYTES_MAX: usize = 5;
+
+/// What the connection at hand takes.
+pub(super) struct Receiver {
+    /// Whether confidential messages may be sent.
+    pub(super) secure: bool,
+    /// In whose form.
+    pub(super) version: Version,
+    /// Its receive maximum.
+    pub(super) receive_maximum: u16,
+    /// Its maximum packet size, bytes, or what MQTT can express.
+    pub(super) packet_bytes_max: usize,
+    /// The aliases that it takes.
+    pub(super) aliases: alias::Outbound,
+}
+
+/// Messages that were owed and not sent, by why.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct PassedOver {
+    /// Confidential, on a plaintext connection.
+    pub(crate) withheld: u64,
+    /// Too late.
+    pub(crate) expired: u64,
+    /// Larger than the client takes ([MQTT-3.1.2-24]).
+    pub(crate) too_large: u64,
+}
+
+/// A PUBLISH to be written.
+#[derive(Debug)]
+pub(crate) struct Dispatch {
+    pub(crate) message: Arc<Message>,
+    pub(crate) header: PublishHeader,
+    alias: Alias,
+    message_expiry_s: Option<u32>,
+    via: Option<Arc<Via>>,
+}
+
+impl Dispatch {
+    /// As the codec takes it.
+    pub(crate) fn as_packet(&self) -> OutgoingPublish<'_> {
+        let (topic, topic_alias) = match self.alias {
+            Alias::None => (self.message.topic().as_str(), None),
+            Alias::Set(alias) => (self.message.topic().as_str(), Some(alias)),
+            Alias::Use(alias) => ("", Some(alias)),
+        };
+        OutgoingPublish {
+            header: self.header,
+            topic,
+            topic_alias,
+            message_expiry_s: self.message_expiry_s,
+            subscription_ids: self.via.as_ref().map_or(&[], |via| &via.subscription_ids),
+            properties: self.message.properties(),
+            payload: self.message.payload(),
+        }
+    }
+}
+
+impl Receiver {
+    /// While there is no connection.
+    pub(super) fn nobody() -> Self {
+        Self {
+            secure: false,
+            version: Version::V311,
+            receive_maximum: 0,
+            packet_bytes_max: 0,
+            aliases: alias::Outbound::default(),
+        }
+    }
+
+    /// Whether a message is not for this receiver, or not any more; if so it is counted. Without a time
+    /// nothing has expired.
+    pub(super) fn passes_over(
+        &self,
+        delivery: &Delivery,
+        now: Option<Instant>,
+        passed_over: &mut PassedOver,
+    ) -> bool {
+        let message = &delivery.message;
+        let count = if message.confidential() && !self.secure {
+            &mut passed_over.withheld
+        } else if now.is_some_and(|now| message.is_expired(now)) {
+            &mut passed_over.expired
+        } else if !self.has_room_for(delivery, 0) {
+            &mut passed_over.too_large
+        } else {
+            return false;
+        };
+        *count += 1;
+        true
+    }
+
+    /// Whether the packet, with its topic's name and so many bytes more, is within the client's maximum.
+    fn has_room_for(&self, delivery: &Delivery, more: usize) -> bool {
+        let message = &delivery.message;
+        let ids = delivery.terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
+        // Nearly always so by far that nothing has to be counted.
+        let at_most = message.size() + PACKET_BYTES_BESIDE + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
+        if at_most <= self.packet_bytes_max {
+            return true;
+        }
+        let packet_id = if delivery.terms.qos > Qos::AtMostOnce { Some(PacketId::MIN) } else { None };
+        let packet = OutgoingPublish {
+            header: header(&delivery.terms, packet_id, false),
+            topic: message.topic().as_str(),
+            topic_alias: None,
+            message_expiry_s: message.expires().map(|_| 0),
+            subscription_ids: ids,
+            properties: message.properties(),
+            payload: message.payload(),
+        };
+        let bytes = codec::publish_bytes(&packet, self.version);
+        // Zero is for what has no form at all.
+        bytes > 0 && bytes + more <= self.packet_bytes_max
+    }
+
+    /// The PUBLISH that a delivery becomes.
+    #[inline]
+    pub(super) fn dispatch(
+        &mut self,
+        delivery: Delivery,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        now: Instant,
+    ) -> Action {
+        // What fits only just goes without introducing an alias.
+        let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
+        let Delivery { message, terms } = delivery;
+        Action::Deliver(Dispatch {
+            header: header(&terms, packet_id, dup),
+            alias: self.aliases.assign(message.topic(), may_introduce),
+            message_expiry_s: message.expires_in_s(now),
+            via: terms.via,
+            message,
+        })
+    }
+}
+
+fn header(terms: &Terms, packet_id: Option<PacketId>, dup: bool) -> PublishHeader {
+    PublishHeader { dup, qos: terms.qos, retain: terms.retain, packet_id }
+}
