@@ -113,7 +113,7 @@ pub(crate) enum ClaimError {
 }
 
 enum Attempt {
-    Claimed(Claimed, Option<(Box<Session>, Vec<Delivery>)>),
+    Claimed(Box<Claimed>, Option<(Box<Session>, Vec<Delivery>)>),
     Busy(Arc<Mailbox>),
 }
 
@@ -154,7 +154,7 @@ impl Registry {
                     if let Some((session, orphans)) = discarded {
                         self.discard(&session, orphans);
                     }
-                    return Ok(claimed);
+                    return Ok(*claimed);
                 }
                 Attempt::Busy(mailbox) => mailbox,
             };
@@ -180,7 +180,7 @@ impl Registry {
                 let claimed = self.begin(client_id, persistent);
                 let mailbox = claimed.mailbox.clone();
                 vacant.insert(Owner { mailbox, user: user.cloned(), ticket, parked: None });
-                Ok(Attempt::Claimed(claimed, None))
+                Ok(Attempt::Claimed(Box::new(claimed), None))
             }
             Entry::Occupied(mut occupied) => {
                 let owner = occupied.get_mut();
@@ -202,7 +202,7 @@ impl Registry {
                     // Its client is back in time: a delayed will goes with the old connection.
                     let (session, mailbox) = (parked.session, owner.mailbox.clone());
                     let claimed = Claimed { session, mailbox, present: true, due_will: None };
-                    return Ok(Attempt::Claimed(claimed, None));
+                    return Ok(Attempt::Claimed(Box::new(claimed), None));
                 }
                 let orphans = owner.mailbox.close();
                 let due_will = due_will(&parked.session, owner.user.clone(), parked.will);
@@ -213,7 +213,7 @@ impl Registry {
                 let claimed = Claimed { due_will, ..self.begin(client_id, persistent) };
                 owner.mailbox = claimed.mailbox.clone();
                 owner.user = user.cloned();
-                Ok(Attempt::Claimed(claimed, Some((parked.session, orphans))))
+                Ok(Attempt::Claimed(Box::new(claimed), Some((parked.session, orphans))))
             }
         }
     }

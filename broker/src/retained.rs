@@ -270,7 +270,7 @@ mod tests {
         let (retained, now) = (Retained::new(2, 1000), Instant::now());
         retained.set(&Arc::new(Message::expiring_for_tests("a", "old", 10, now))).unwrap();
         retained.set(&message("a", "new")).unwrap();
-        assert!(!retained.expire(now + Duration::from_secs(60)));
+        assert!(!retained.expire(now + Duration::from_mins(1)));
         assert_eq!(all(&retained, "a"), ["a"]);
     }
 }

@@ -344,11 +344,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let Self { broker, mut io, session, mailbox, .. } = self;
         broker.registry.release(session, &mailbox, delayed, now.instant);
         // Whoever took the session over does not wait for this.
-        let _ = match ending {
-            Ending::SocketClosed => return,
-            _ if told => tokio::time::timeout(GOODBYE, io.close_read()).await,
-            _ => tokio::time::timeout(GOODBYE, io.close()).await,
-        };
+        if ending != Ending::SocketClosed {
+            let goodbye = async { if told { io.close_read().await } else { io.close().await } };
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
+        }
     }
 
     /// The DISCONNECT by which an MQTT 5 client learns why it is closed (§4.13.1). Whether there is one.

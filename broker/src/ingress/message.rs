@@ -50,7 +50,7 @@ impl Message {
         let expires = lasts.and_then(|lasts| now.checked_add(lasts));
         let has_extras = expires.is_some() || properties.is_some();
         let extras = has_extras.then(|| Box::new(Extras { expires, properties }));
-        Self { confidential, qos, retain, ..Self::of(topic, payload, extras) }
+        Self { qos, retain, confidential, ..Self::of(topic, payload, extras) }
     }
 
     fn of(topic: TopicName, payload: Bytes, extras: Option<Box<Extras>>) -> Self {
@@ -90,8 +90,7 @@ impl Message {
             return self.clone();
         }
         let extras = self.extras.as_ref().map(|extras| {
-            let detached = |properties: &Box<MessageProperties>| Box::new(properties.detached());
-            let properties = extras.properties.as_ref().map(detached);
+            let properties = extras.properties.as_deref().map(|properties| Box::new(properties.detached()));
             Box::new(Extras { expires: extras.expires, properties })
         });
         let Self { qos, retain, confidential, .. } = **self;

@@ -88,23 +88,26 @@ impl Refusal {
     /// who may: whatever else is wrong with one looks alike from outside.
     pub(crate) fn reason(self) -> ReasonCode {
         match self {
-            Self::NotAuthorized | Self::ReservedTopic => ReasonCode::NotAuthorized,
-            Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
-            Self::Envelope(
+            Self::NotAuthorized
+            | Self::ReservedTopic
+            | Self::Envelope(
                 OpenError::UnknownSender | OpenError::SenderNotAllowed | OpenError::BadStamp,
                 _,
             ) => ReasonCode::NotAuthorized,
-            Self::Envelope(..) => ReasonCode::PayloadFormatInvalid,
+            Self::PayloadFormat | Self::Envelope(..) => ReasonCode::PayloadFormatInvalid,
             Self::Repeated => ReasonCode::Success,
         }
     }
 
     /// The same for people, where the publisher wants to hear it.
     pub(crate) fn explanation(self) -> Option<&'static str> {
-        match self.reason() {
-            ReasonCode::NotAuthorized => Some("this client may not publish this here"),
-            ReasonCode::PayloadFormatInvalid => Some("the payload is not what it has to be on this topic"),
-            _ => None,
+        let reason = self.reason();
+        if reason == ReasonCode::NotAuthorized {
+            Some("this client may not publish this here")
+        } else if reason == ReasonCode::PayloadFormatInvalid {
+            Some("the payload is not what it has to be on this topic")
+        } else {
+            None
         }
     }
 

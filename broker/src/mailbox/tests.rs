@@ -155,7 +155,7 @@ fn a_pressed_publisher_is_woken_when_the_inbox_is_taken() {
 fn a_full_queue_makes_room_by_what_has_expired() {
     let mailbox = mailbox(true, |limits| limits.queue_messages_max = 2);
     mailbox.park(VecDeque::new());
-    let long_ago = Instant::now().checked_sub(std::time::Duration::from_secs(60)).unwrap();
+    let long_ago = Instant::now().checked_sub(std::time::Duration::from_mins(1)).unwrap();
     let late = Arc::new(Message::expiring_for_tests("t", "late", 30, long_ago));
     let lasting = Arc::new(Message::expiring_for_tests("t", "lasting", 600, long_ago));
     for message in [&lasting, &late] {

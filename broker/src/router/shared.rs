@@ -104,7 +104,7 @@ impl Group {
                 }
                 Standing::Behind => behind = behind.or(Some((place, member))),
                 Standing::Away if member.qos(message) > Qos::AtMostOnce => {
-                    away = away.or(Some((place, member)))
+                    away = away.or(Some((place, member)));
                 }
                 Standing::Away | Standing::Closed => {}
             }

@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::retained::Page;
-use sealmq_protocol::packet::{RetainHandling, TopicAlias};
+use sealmq_protocol::ReasonCode as R;
+use sealmq_protocol::packet::RetainHandling::{self, DoNotSend, Send, SendIfNew};
+use sealmq_protocol::packet::TopicAlias;
 
 /// A session of a client that asks for nothing special.
 fn session() -> Session {
@@ -297,7 +299,6 @@ fn asks_for_retained(session: &mut Session, handling: RetainHandling, filter: &s
 #[test]
 fn retain_handling_says_when_retained_messages_are_sent() {
     // [MQTT-3.3.1-9], [MQTT-3.3.1-10], [MQTT-3.3.1-11]
-    use RetainHandling::{DoNotSend, Send, SendIfNew};
     let mut session = session();
     assert!(asks_for_retained(&mut session, SendIfNew, "a"));
     assert!(!asks_for_retained(&mut session, SendIfNew, "a"));
@@ -319,7 +320,6 @@ fn what_is_turned_off_is_refused_by_its_own_code() {
         let Some(Action::Send(Packet::SubAck(ack))) = session.poll_action() else { panic!() };
         ack.reasons
     };
-    use ReasonCode as R;
     let said = reasons(&mut session, subscribe(&[("a/#", 0), ("$share/g/a", 0), ("a", 2)]));
     let (wildcards, shared) = (R::WildcardSubscriptionsNotSupported, R::SharedSubscriptionsNotSupported);
     assert_eq!(said, [wildcards, shared, R::GrantedQos1]);
