@@ -3,8 +3,8 @@
 //! Owns registry, router, replay windows, store and counters; the rules in force, which a reload
 //! replaces as a whole; and the count of connections, by which a shutdown knows that it is over.
 
-use crate::auth::Auth;
 use crate::auth::acl::Permissions;
+use crate::auth::{Auth, Identity, Senders};
 use crate::error::StartError;
 use crate::ingress::Ingress;
 use crate::listener::tls;
@@ -84,6 +84,16 @@ impl Rulebook {
         Permissions::of(&self.acl, client_id, user)
     }
 
+    /// Whether a client that was let in may stay.
+    pub(crate) fn still_admits(&self, identity: &Identity, now: Now) -> bool {
+        self.auth.still_admits(identity, self.senders(now))
+    }
+
+    /// Who is enrolled.
+    pub(crate) fn senders(&self, now: Now) -> Senders<'_> {
+        Senders { keyring: self.ingress.opener().keyring(), now: now.unix_s }
+    }
+
     /// The certificate of a listener, by its place in the configuration that was started with.
     pub(crate) fn tls(&self, listener: usize) -> Option<&Arc<rustls::ServerConfig>> {
         self.tls.get(listener)?.as_ref()
@@ -160,16 +170,21 @@ impl Broker {
 
     /// Publishes a will whose client is not there, under the rules in force.
     pub(crate) fn publish_will(&self, due: DueWill) {
-        let DueWill { session, client_id, user, will } = due;
-        let (rules, mut turn) = (self.rules(), Turn::of(session));
-        let permissions = rules.permissions(&client_id, user.as_deref());
-        match rules.ingress.admit(will.into(), &permissions, &self.replay, Now::read()) {
+        let DueWill { session, client_id, identity, will } = due;
+        let (rules, mut turn, now) = (self.rules(), Turn::of(session), Now::read());
+        let client = client_id.escape_debug();
+        if !rules.still_admits(&identity, now) {
+            tracing::warn!(%client, "will dropped: what its client was let in by is not there any more");
+            return;
+        }
+        let permissions = rules.permissions(&client_id, identity.user().map(|user| &**user));
+        match rules.ingress.admit(will.into(), &permissions, &self.replay, now) {
             Ok(admitted) => {
                 self.router.route(admitted.message, &mut turn);
             }
             Err((refusal, _)) => {
                 self.metrics.add_refusal(refusal);
-                tracing::warn!(client = %client_id.escape_debug(), reason = refusal.name(), "will refused");
+                tracing::warn!(%client, reason = refusal.name(), "will refused");
             }
         }
         self.router.end_turn(&mut turn);

@@ -6,6 +6,7 @@
 //! messages go on into the mailbox, which is the same before and after. Each claim has a ticket, so
 //! that of several connections that want the same client id the newest wins.
 
+use crate::auth::Identity;
 use crate::delivery::{Delivery, SessionId};
 use crate::mailbox::{Bounds, Command, Mailbox};
 use crate::router::{Among, Router, Turn};
@@ -54,14 +55,24 @@ struct Owner {
 struct Parked {
     session: Box<Session>,
     expires: Option<Instant>,
-    /// A delayed will, and when it is to be published.
-    will: Option<(Instant, Will)>,
+    /// A delayed will.
+    will: Option<DelayedWill>,
+}
+
+/// A will that waits for its client to come back.
+pub(crate) struct DelayedWill {
+    /// When it is to be published.
+    pub(crate) due: Instant,
+    /// As whom.
+    pub(crate) identity: Identity,
+    /// What.
+    pub(crate) will: Will,
 }
 
 impl Parked {
     /// When something is due of it next.
     fn due(&self) -> Option<Instant> {
-        let will = self.will.as_ref().map(|(at, _)| *at);
+        let will = self.will.as_ref().map(|will| will.due);
         [will, self.expires].into_iter().flatten().min()
     }
 }
@@ -72,8 +83,8 @@ pub(crate) struct DueWill {
     pub(crate) session: SessionId,
     /// Whose it is.
     pub(crate) client_id: ByteString,
-    /// The user name with which the session was begun.
-    pub(crate) user: Option<ByteString>,
+    /// As whom it is published.
+    pub(crate) identity: Identity,
     /// What to publish.
     pub(crate) will: Will,
 }
@@ -205,7 +216,7 @@ impl Registry {
                     return Ok(Attempt::Claimed(Box::new(claimed), None));
                 }
                 let orphans = owner.mailbox.close();
-                let due_will = due_will(&parked.session, owner.user.clone(), parked.will);
+                let due_will = due_will(&parked.session, parked.will);
                 // A new persistent session takes the place of the old one among those that may be.
                 if !persistent {
                     self.persistent.fetch_sub(1, Ordering::Relaxed);
@@ -246,7 +257,7 @@ impl Registry {
         &self,
         mut session: Box<Session>,
         mailbox: &Arc<Mailbox>,
-        will: Option<(Instant, Will)>,
+        will: Option<DelayedWill>,
         now: Instant,
     ) {
         let unsent: VecDeque<_> = session.detach();
@@ -331,33 +342,31 @@ impl Registry {
         let is_over = |_: &ByteString, owner: &Owner| {
             owner.parked.as_ref().is_some_and(|parked| parked.expires.is_some_and(|expires| expires <= at))
         };
-        if let Some((_, Owner { mailbox, user, parked, .. })) = self.owners.remove_if(&client_id, is_over) {
+        if let Some((_, Owner { mailbox, parked, .. })) = self.owners.remove_if(&client_id, is_over) {
             let orphans = mailbox.close();
             self.persistent.fetch_sub(1, Ordering::Relaxed);
             tracing::info!(client = %client_id.escape_debug(), "session expired");
             let Parked { session, will, .. } = parked?;
             self.discard(&session, orphans);
-            return due_will(&session, user, will);
+            return due_will(&session, will);
         }
         let mut owner = self.owners.get_mut(&client_id)?;
-        let user = owner.user.clone();
         let parked = owner.parked.as_mut()?;
         // Somebody else's time may have come meanwhile: the session was claimed and parked again.
-        let will = parked.will.take_if(|(due, _)| *due <= at)?;
+        let will = parked.will.take_if(|will| will.due <= at)?;
         if let Some(due) = parked.due() {
             self.due.lock().insert((due, client_id.clone()));
         }
-        due_will(&parked.session, user, Some(will))
+        due_will(&parked.session, Some(will))
     }
 
     /// Takes every delayed will: the server stops, and with it all sessions end.
     pub(crate) fn take_wills(&self) -> Vec<DueWill> {
         let mut wills = Vec::new();
         for mut owner in self.owners.iter_mut() {
-            let user = owner.user.clone();
             if let Some(parked) = &mut owner.parked {
                 let will = parked.will.take();
-                wills.extend(due_will(&parked.session, user, will));
+                wills.extend(due_will(&parked.session, will));
             }
         }
         wills
@@ -375,7 +384,7 @@ impl Registry {
     }
 }
 
-fn due_will(session: &Session, user: Option<ByteString>, will: Option<(Instant, Will)>) -> Option<DueWill> {
-    let (_, will) = will?;
-    Some(DueWill { session: session.id(), client_id: session.client_id().clone(), user, will })
+fn due_will(session: &Session, will: Option<DelayedWill>) -> Option<DueWill> {
+    let DelayedWill { identity, will, due: _ } = will?;
+    Some(DueWill { session: session.id(), client_id: session.client_id().clone(), identity, will })
 }

@@ -10,7 +10,7 @@ use std::process::{Command, Output};
 const PATIENCE_S: &str = "60";
 
 /// The versions of MQTT that are spoken, as MQTT.js counts them.
-const VERSIONS: [u8; 1] = [4];
+const VERSIONS: [u8; 2] = [4, 5];
 
 /// Runs a script of `tests/clients/mqttjs/`.
 fn run(script: &str, url: &str, version: u8, more: &[&str]) -> Output {

@@ -4,7 +4,7 @@
 use super::Connection;
 use super::handshake::CONNECT_BYTES_MAX;
 use super::io::Io;
-use crate::auth::{Denied, Identity, Senders, Step, Who, password};
+use crate::auth::{Denied, Identity, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
 use crate::now::Now;
 use crate::session::Ending;
@@ -77,7 +77,7 @@ where
                 if auth.reason != ReasonCode::ContinueAuthentication {
                     return Err(ProtocolError::UnexpectedAuth.into()); // [MQTT-4.12.0-3]
                 }
-                step = exchange.answer(auth.data.as_deref(), senders(&rules, Now::read()));
+                step = exchange.answer(auth.data.as_deref(), rules.senders(Now::read()));
             }
         }
     }
@@ -94,11 +94,7 @@ fn begin(
         tracing::error!("no random bytes for an authentication: {error}");
         return Err(NotAuthenticated::SocketClosed);
     }
-    Ok(rules.auth.begin(method, data, who, senders(rules, Now::read()), &random))
-}
-
-fn senders(rules: &Rulebook, now: Now) -> Senders<'_> {
-    Senders { keyring: rules.ingress.opener().keyring(), now: now.unix_s }
+    Ok(rules.auth.begin(method, data, who, rules.senders(Now::read()), &random))
 }
 
 fn auth(reason: ReasonCode, method: &ByteString) -> Auth {
@@ -151,7 +147,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 begin(&self.rules, &method, data, who).map_err(|_| Ending::SocketClosed)?
             }
             (ReasonCode::ContinueAuthentication, Some(exchange)) => {
-                exchange.answer(data, senders(&self.rules, Now::read()))
+                exchange.answer(data, self.rules.senders(Now::read()))
             }
             _ => return Err(Ending::Protocol(ProtocolError::UnexpectedAuth)),
         };
@@ -168,10 +164,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Step::Denied(denied) => return Err(Ending::NotAuthenticated(denied.reason())),
         };
         self.send(&Packet::Auth(Box::new(answer)))
-    }
-
-    /// Whether the client may stay under the rules in force.
-    pub(super) fn is_still_admitted(&self) -> bool {
-        self.rules.auth.still_admits(&self.identity, senders(&self.rules, Now::read()))
     }
 }

@@ -10,7 +10,7 @@ use crate::connection::io::Io;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
-use crate::registry::{Claim, ClaimError, Claimed};
+use crate::registry::{Claim, ClaimError, Claimed, DelayedWill};
 use crate::router::Turn;
 use crate::session::connect::{self, Refused, Terms};
 use crate::session::{Ending, Session, WillAtEnd};
@@ -303,7 +303,11 @@ where
     };
     connection.enforce_permissions();
     // The rules may have changed while it was greeted.
-    let ending = if connection.is_still_admitted() { connection.run().await } else { Ending::UserGone };
+    let ending = if connection.rules.still_admits(&connection.identity, Now::read()) {
+        connection.run().await
+    } else {
+        Ending::UserGone
+    };
     connection.finish(ending).await;
 }
 
@@ -336,7 +340,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         match self.session.will_at_end() {
             WillAtEnd::None => {}
             WillAtEnd::Later(will, delay) if !self.broker.is_stopping() => {
-                delayed = now.instant.checked_add(delay).map(|due| (due, will));
+                let identity = self.identity.clone();
+                let due = now.instant.checked_add(delay);
+                delayed = due.map(|due| DelayedWill { due, identity, will });
             }
             WillAtEnd::Now(will) | WillAtEnd::Later(will, _) => self.publish_will(will, now),
         }

@@ -206,7 +206,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         self.rules = self.broker.rules();
-        if !self.is_still_admitted() {
+        if !self.rules.still_admits(&self.identity, Now::read()) {
             return Err(Ending::UserGone);
         }
         let user = self.identity.user().map(|user| &**user);
