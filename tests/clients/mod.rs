@@ -5,3 +5,5 @@
 //! broker, so what they understand is what others will.
 
 mod mosquitto;
+mod mosquitto_v5;
+mod python;

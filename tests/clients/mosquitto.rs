@@ -144,7 +144,7 @@ fn user_and_password_are_asked_for() {
 /// Return codes 1, 2 and 3 as a person sees them.
 #[test]
 fn refused_connections_are_told_why() {
-    let rules = "[limits]\nconnections_max = 1\nclient_id_bytes_max = 30";
+    let rules = "[mqtt]\nallow_mqtt31 = false\n[limits]\nconnections_max = 1\nclient_id_bytes_max = 30";
     let broker = Broker::with_config(rules);
     let refused = |more: &[&str], words: &str| {
         let output = publish(&broker, &[&["-t", "a", "-m", "2", "-q", "1"], more].concat());
@@ -153,7 +153,7 @@ fn refused_connections_are_told_why() {
         assert!(!output.status.success(), "{said}");
     };
     refused(&["-i", "a-client-id-of-more-than-thirty-bytes"], "identifier rejected");
-    refused(&["-V", "mqttv5"], "protocol");
+    refused(&["-V", "mqttv31"], "protocol");
     let _only = Subscriber::start(&broker, &["-t", "a"]);
     refused(&[], "broker unavailable");
 }
