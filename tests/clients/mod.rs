@@ -7,3 +7,4 @@
 mod mosquitto;
 mod mosquitto_v5;
 mod python;
+mod rumqttc;
