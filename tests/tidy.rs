@@ -44,10 +44,6 @@ impl Source {
         lines.retain(|(_, line)| !line.trim_start().starts_with("//"));
         lines
     }
-
-    fn stem(&self) -> &str {
-        Path::new(&self.path).file_stem().unwrap().to_str().unwrap()
-    }
 }
 
 fn root() -> PathBuf {
@@ -226,11 +222,13 @@ fn files_of_tree(tree: &str) -> BTreeSet<String> {
     files
 }
 
-/// A test of the conformance chapter: `file::function`, with the description above it.
+/// A test of the conformance chapter: `file::function`, or `v5/file::function`, with the description above
+/// it.
 fn conformance_tests() -> BTreeMap<String, String> {
     let mut tests = BTreeMap::new();
-    let folder = "tests/conformance/";
-    for source in sources().into_iter().filter(|source| source.path.starts_with(folder)) {
+    for source in sources() {
+        let Some(file) = source.path.strip_prefix("tests/conformance/") else { continue };
+        let file = file.trim_end_matches(".rs");
         let mut description = String::new();
         let mut is_test = false;
         for line in source.text.lines() {
@@ -240,7 +238,7 @@ fn conformance_tests() -> BTreeMap<String, String> {
                 is_test = true;
             } else if let Some(name) = line.strip_prefix("fn ").filter(|_| is_test) {
                 let name = name.split('(').next().unwrap();
-                let name = format!("{}::{name}", source.stem());
+                let name = format!("{file}::{name}");
                 tests.insert(name, std::mem::take(&mut description));
                 is_test = false;
             } else if !line.starts_with("#[") {
@@ -251,11 +249,12 @@ fn conformance_tests() -> BTreeMap<String, String> {
     tests
 }
 
-/// What stands between backticks and looks like `file::function`.
+/// What stands between backticks and looks like `file::function`, in a folder or not.
 fn tests_named_in(text: &str) -> impl Iterator<Item = String> {
     let name = |word: &str| word.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
+    let file = move |word: &str| word.split('/').all(name);
     let is_test =
-        move |word: &&str| word.split_once("::").is_some_and(|(file, test)| name(file) && name(test));
+        move |word: &&str| word.split_once("::").is_some_and(|(path, test)| file(path) && name(test));
     text.split('`').skip(1).step_by(2).filter(is_test).map(str::to_owned)
 }
 
@@ -267,6 +266,22 @@ fn conformance_document_names_every_test_and_no_other() {
     let missing = named.difference(&real).map(|test| format!("named and not there: {test}"));
     let unnamed = real.difference(&named).map(|test| format!("there and not named: {test}"));
     assert_none("docs/conformance.md", missing.chain(unnamed));
+}
+
+/// The two parts of the document. The same numbers mean other statements in MQTT 3.1.1 and in MQTT 5, so a
+/// row of one part belongs to tests of that version alone.
+fn conformance_parts(document: &str) -> [(&str, bool); 2] {
+    let (old, new) = document.split_once("\n## MQTT 5\n").expect("a part about MQTT 5");
+    [(old, false), (new, true)]
+}
+
+#[test]
+fn conformance_document_keeps_the_versions_apart() {
+    let document = read("docs/conformance.md");
+    let astray = conformance_parts(&document)
+        .into_iter()
+        .flat_map(|(part, is_v5)| tests_named_in(part).filter(move |test| test.starts_with("v5/") != is_v5));
+    assert_none("these stand in the part of the other version", astray);
 }
 
 #[test]
@@ -289,4 +304,19 @@ fn conformance_document_gives_each_test_the_clauses_that_it_claims() {
     }
     breaches.extend(given.iter().map(|(clause, test)| format!("{test} does not claim {clause}")));
     assert_none("docs/conformance.md", breaches);
+}
+
+#[test]
+fn conformance_document_has_each_statement_once_and_in_order() {
+    let document = read("docs/conformance.md");
+    let number = |row: &str| -> Vec<u32> {
+        let number = row.trim_start_matches("| [MQTT-").split_once(']').unwrap().0;
+        number.split(['.', '-']).map(|part| part.parse().unwrap()).collect()
+    };
+    let astray = conformance_parts(&document).into_iter().flat_map(|(part, _)| {
+        let rows: Vec<&str> = part.lines().filter(|line| line.starts_with("| [MQTT-")).collect();
+        let bad = |pair: &&[&str]| number(pair[0]) >= number(pair[1]);
+        rows.windows(2).filter(bad).map(|pair| pair[1].chars().take(40).collect()).collect::<Vec<String>>()
+    });
+    assert_none("put these rows where their numbers belong", astray);
 }

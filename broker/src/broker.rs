@@ -145,14 +145,17 @@ impl Broker {
         known.edition != self.rulebooks.load(Ordering::Acquire)
     }
 
-    /// Puts other rules in force; connections take them up with their next packet.
+    /// Puts other rules in force; each connection takes them up at once.
     pub(crate) fn replace_rules(&self, mut rulebook: Rulebook) {
-        let mut current = self.rulebook.write();
-        rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
-        let edition = rulebook.edition;
-        self.replay.forget_unknown(rulebook.ingress.opener().keyring());
-        *current = Arc::new(rulebook);
-        self.rulebooks.store(edition, Ordering::Release);
+        {
+            let mut current = self.rulebook.write();
+            rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
+            let edition = rulebook.edition;
+            self.replay.forget_unknown(rulebook.ingress.opener().keyring());
+            *current = Arc::new(rulebook);
+            self.rulebooks.store(edition, Ordering::Release);
+        }
+        self.registry.tell_all(Command::Renew);
     }
 
     /// Publishes a will whose client is not there, under the rules in force.

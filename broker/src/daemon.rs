@@ -54,7 +54,7 @@ async fn run(options: &ServeOptions, config: &Config) -> anyhow::Result<()> {
     };
     server::run(config, reload, stop, |listeners| {
         for listener in listeners {
-            tracing::info!(addr = %listener.addr, tls = listener.secure, "listening");
+            tracing::info!(addr = %listener.addr, scheme = listener.scheme(), tls = listener.secure, "listening");
         }
         let source = options.config_file.as_deref();
         if source.is_none() || std::io::stdout().is_terminal() {

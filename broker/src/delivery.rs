@@ -2,8 +2,8 @@
 
 use crate::ingress::message::Message;
 use crate::router::Group;
-use sealmq_protocol::{Qos, SubscriptionFilter};
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
+use sealmq_protocol::{Qos, SubscriptionFilter};
 use std::sync::Arc;
 
 /// Names a session for as long as the broker runs; never used twice.

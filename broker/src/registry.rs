@@ -278,6 +278,7 @@ impl Registry {
     fn discard(&self, session: &Session, orphans: Vec<Delivery>) {
         let filters: Vec<_> = session.filters().cloned().collect();
         self.router.unsubscribe(session.id(), &filters);
+        let orphans = session.unacknowledged_shared().cloned().chain(orphans).collect();
         self.hand_over(orphans, Among::OthersThan(session.id()));
         if session.persistent() && self.store.keeps() {
             self.store.append(&mut vec![Change::SessionEnded { session: session.id() }]);
@@ -368,11 +369,7 @@ impl Registry {
     }
 }
 
-fn due_will(
-    session: &Session,
-    user: Option<ByteString>,
-    will: Option<(Instant, Will)>,
-) -> Option<DueWill> {
+fn due_will(session: &Session, user: Option<ByteString>, will: Option<(Instant, Will)>) -> Option<DueWill> {
     let (_, will) = will?;
     Some(DueWill { session: session.id(), client_id: session.client_id().clone(), user, will })
 }

@@ -27,6 +27,10 @@ fn listeners(listeners: &[Listener], report: &mut Report) {
             let allowed = format!("an address that listener[{earlier}] does not take already");
             report.wrong(&format!("listener[{at}].bind"), &listener.bind.to_string(), &allowed);
         }
+        if listener.origins.is_some() && !listener.websocket {
+            let found = "origins of a listener that no web page can reach";
+            report.wrong(&format!("listener[{at}].origins"), found, "with websocket = true only");
+        }
     }
 }
 

@@ -72,7 +72,7 @@ impl Config {
         config
     }
 
-    /// Listeners, keys and a policy to try everything with, all in the data folder: the two of
+    /// Listeners, keys and a policy to try everything with, all in the data folder: the four of
     /// [`Listener::development`](listener::Listener::development), and one sender and one topic key for
     /// the sealed topics `sealed/#`.
     pub fn set_development(&mut self) {

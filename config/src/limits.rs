@@ -7,10 +7,13 @@ use crate::reader::{Reader, defaults};
 pub struct Limits {
     /// Connections at once; one more gets return code 3. Default: 100,000.
     pub connections_max: usize,
-    /// Seconds from accept to a whole CONNECT (TLS handshake included); then closed. Default: 10.
+    /// Seconds from accept to a whole CONNECT (TLS and WebSocket handshake included); then closed.
+    /// Default: 10.
     pub connect_timeout_s: u64,
     /// Bytes of a client id; a longer one gets return code 2. Default: 1,024.
     pub client_id_bytes_max: usize,
+    /// Payload of one WebSocket frame; a larger one closes the connection with code 1009. Default: 16 MiB.
+    pub websocket_frame_bytes_max: usize,
     /// Persistent sessions kept while their clients are away or there; one more gets return code 3.
     /// Default: 1,000,000.
     pub sessions_max: usize,
@@ -65,6 +68,11 @@ impl Limits {
             connections_max: section.count("connections_max", 1..=10_000_000, 100_000),
             connect_timeout_s: section.seconds("connect_timeout_s", 1..=3_600, 10),
             client_id_bytes_max: section.count("client_id_bytes_max", 23..=65_535, 1_024),
+            websocket_frame_bytes_max: section.bytes(
+                "websocket_frame_bytes_max",
+                1_024..=(1 << 40),
+                16 << 20,
+            ),
             sessions_max: section.count("sessions_max", 1..=100_000_000, 1_000_000),
             topic_levels_max: section.count("topic_levels_max", 1..=1_024, 128),
             filters_per_packet_max: section.count("filters_per_packet_max", 1..=1_000_000, 10_000),

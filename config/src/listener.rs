@@ -1,8 +1,8 @@
 //! `[[listener]]`: where to listen, and with which certificate.
 
-use crate::reader::{REQUIRED, Reader};
-use crate::value::text;
-use std::net::{Ipv4Addr, SocketAddr};
+use crate::reader::{NONE, REQUIRED, Reader};
+use crate::value::{strings, text};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 /// One listening socket.
@@ -12,6 +12,11 @@ pub struct Listener {
     pub bind: SocketAddr,
     /// TLS; without it the listener is plaintext.
     pub tls: Option<Tls>,
+    /// Whether MQTT comes in WebSocket frames.
+    pub websocket: bool,
+    /// The web pages that may connect by WebSocket, in the form that browsers send; `"*"` stands for all.
+    /// Without it: all of them if `bind` is a loopback address, else none.
+    pub origins: Option<Vec<String>>,
 }
 
 /// Certificate and key of a TLS listener, as PEM files.
@@ -26,13 +31,21 @@ pub struct Tls {
 }
 
 impl Listener {
-    /// The two of a broker without configuration file: plaintext on 127.0.0.1:1883 and TLS on
-    /// 127.0.0.1:8883, with [`Tls::development`].
-    pub fn development(data_dir: &Path) -> [Self; 2] {
-        let local = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    /// One that speaks plain MQTT over TCP.
+    pub fn plaintext(bind: SocketAddr) -> Self {
+        Self { bind, tls: None, websocket: false, origins: None }
+    }
+
+    /// The four of a broker without configuration file, on 127.0.0.1: plaintext on 1883 and TLS on 8883, with
+    /// [`Tls::development`]; the same by WebSocket on 8083 and 8084.
+    pub fn development(data_dir: &Path) -> [Self; 4] {
+        let plain = |port| Self::plaintext((Ipv4Addr::LOCALHOST, port).into());
+        let secure = |port| Self { tls: Some(Tls::development(data_dir)), ..plain(port) };
         [
-            Self { bind: local(1883), tls: None },
-            Self { bind: local(8883), tls: Some(Tls::development(data_dir)) },
+            plain(1883),
+            secure(8883),
+            Self { websocket: true, ..plain(8083) },
+            Self { websocket: true, ..secure(8084) },
         ]
     }
 
@@ -44,7 +57,48 @@ impl Listener {
             |value| text(value)?.parse().ok(),
         );
         let tls = listener.table_optional("tls", Tls::read);
-        Some(Self { bind: bind?, tls })
+        let websocket = listener.boolean("websocket", false);
+        let origins = listener.value(
+            "origins",
+            "a list of origins, such as \"https://app.example:8443\", or \"*\" for any",
+            NONE,
+            |value| strings(value)?.iter().map(|text| origin(text)).collect(),
+        );
+        Some(Self { bind: bind?, tls, websocket, origins })
+    }
+}
+
+/// An origin as browsers send it (RFC 6454 §6.2): lower case, without the port that the scheme implies.
+fn origin(text: &str) -> Option<String> {
+    if text == "*" {
+        return Some(text.to_owned());
+    }
+    let text = text.to_ascii_lowercase();
+    let (scheme, place) = text.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_lowercase())
+        && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    // A host in brackets is an IPv6 address, whose colons begin no port.
+    let (host, port) = match place.rsplit_once(':') {
+        Some((host, port)) if !port.ends_with(']') => (host, Some(port)),
+        Some(_) | None => (place, None),
+    };
+    let is_host = match host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')) {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => {
+            !host.is_empty()
+                && host.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte))
+        }
+    };
+    let port = match port {
+        None => None,
+        Some(port) => Some(port.parse::<u16>().ok()?),
+    };
+    if !is_scheme || !is_host {
+        return None;
+    }
+    match (scheme, port) {
+        ("http", Some(80)) | ("https", Some(443)) | (_, None) => Some(format!("{scheme}://{host}")),
+        (_, Some(port)) => Some(format!("{scheme}://{host}:{port}")),
     }
 }
 

@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// In place of a default: the key has to be there.
 pub(crate) const REQUIRED: &str = "required";
 /// In place of a default: without the key there is nothing.
-const NONE: &str = "none";
+pub(crate) const NONE: &str = "none";
 
 /// What `read` makes of an empty table.
 pub(crate) fn defaults<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {

@@ -17,6 +17,8 @@ mod subscribe;
 mod take_over;
 mod topics;
 mod unsubscribe;
+mod v5;
+mod websocket;
 mod will;
 
 use crate::harness::{Broker, Wire};

@@ -92,7 +92,7 @@ fn persistent_session_keeps_messages_after_any_end() {
 /// [MQTT-4.1.0-2]: a clean session lasts as long as its connection.
 #[test]
 fn clean_session_lasts_as_long_as_its_connection() {
-    let broker = Broker::with_config("[mqtt]\nsession_expiry_s = 1");
+    let broker = Broker::with_config("[mqtt]\nsession_expiry_max_s = 1");
     let mut client = Wire::client(&broker, "c");
     client.subscribe("a", 2);
     client.send(Publish::new("a", "1").qos(2, 7).bytes());
@@ -111,7 +111,7 @@ fn clean_session_lasts_as_long_as_its_connection() {
 /// `mqtt.session_expiry_max_s`: an abandoned session is forgotten.
 #[test]
 fn abandoned_session_expires() {
-    let broker = Broker::with_config("[mqtt]\nsession_expiry_s = 1");
+    let broker = Broker::with_config("[mqtt]\nsession_expiry_max_s = 1");
     let mut client = Wire::connect(&broker, &persistent());
     client.subscribe("a", 1);
     client.disconnect();
@@ -127,7 +127,7 @@ fn abandoned_session_expires() {
 /// `mqtt.session_expiry_max_s`: a session in use does not expire, and its time begins anew each time.
 #[test]
 fn session_in_use_does_not_expire() {
-    let broker = Broker::with_config("[mqtt]\nsession_expiry_s = 1");
+    let broker = Broker::with_config("[mqtt]\nsession_expiry_max_s = 1");
     let mut client = Wire::connect(&broker, &persistent());
     client.subscribe("a", 1);
     client.disconnect();

@@ -11,6 +11,8 @@ mod repeats;
 mod retained;
 mod wills;
 
+pub(crate) use refusals::payload_for;
+
 use crate::harness::broker::run;
 use crate::harness::{Broker, Setup, Wire};
 use sealmq_crypto::{ContentKey, Freshness, SenderKey, TopicKey, seal};
@@ -20,7 +22,7 @@ use std::sync::OnceLock;
 use tempfile::TempDir;
 
 /// What no log may show.
-const SECRET: &str = "a very secret reading";
+pub(crate) const SECRET: &str = "a very secret reading";
 
 /// How the keys are made; each command in an empty folder, once for each run of the tests.
 const KEYS: [&[&str]; 10] = [
@@ -145,7 +147,7 @@ fn topic_key(broker: &Broker, name: &str) -> TopicKey {
 }
 
 /// A sender that counts its envelopes.
-struct Device {
+pub(crate) struct Device {
     key: SenderKey,
     last: Cell<u64>,
 }
@@ -162,7 +164,7 @@ impl Device {
     }
 
     /// An envelope with the next number.
-    fn seal(&self, key: &TopicKey, topic: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, key: &TopicKey, topic: &str, text: &str) -> Vec<u8> {
         self.last.set(self.last.get() + 1);
         self.seal_as(Freshness::Seq(self.last.get()), key, topic, text)
     }
@@ -173,22 +175,22 @@ impl Device {
     }
 
     /// An envelope round the plaintext itself.
-    fn stamp(&self, topic: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn stamp(&self, topic: &str, text: &str) -> Vec<u8> {
         self.last.set(self.last.get() + 1);
         seal(&self.key, None, topic, text.as_bytes(), Freshness::Seq(self.last.get())).unwrap()
     }
 }
 
 /// A broker, the device `dev-7`, its topic key, and a client on TLS that watches everything with QoS 2.
-struct Plant {
-    broker: Broker,
-    device: Device,
-    key: TopicKey,
-    watcher: Wire,
+pub(crate) struct Plant {
+    pub(crate) broker: Broker,
+    pub(crate) device: Device,
+    pub(crate) key: TopicKey,
+    pub(crate) watcher: Wire,
 }
 
 impl Plant {
-    fn start() -> Self {
+    pub(crate) fn start() -> Self {
         let broker = start();
         let device = Device::enrolled(&broker, "dev-7");
         let key = topic_key(&broker, "aes256");

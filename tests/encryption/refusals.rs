@@ -23,7 +23,7 @@ fn patched(mut envelope: Vec<u8>, from: &[u8], to: &[u8]) -> Vec<u8> {
 }
 
 /// A payload that is refused for this reason on `topic`, under `plant/7/` or `strict/7/`.
-fn payload_for(plant: &Plant, reason: &str, topic: &str) -> Vec<u8> {
+pub(crate) fn payload_for(plant: &Plant, reason: &str, topic: &str) -> Vec<u8> {
     let (device, broker) = (&plant.device, &plant.broker);
     let named = |name: &str| device.seal(&topic_key(broker, name), topic, SECRET);
     match reason {

@@ -39,7 +39,7 @@ pub(crate) struct Broker {
 #[derive(Debug, Clone, Copy)]
 struct Listening {
     addr: SocketAddr,
-    tls: bool,
+    scheme: &'static str,
 }
 
 impl Broker {
@@ -56,7 +56,7 @@ impl Broker {
 
     /// The first plaintext listener.
     pub(crate) fn addr(&self) -> SocketAddr {
-        self.listener(false)
+        self.listener("mqtt")
     }
 
     /// Where the `n`th listener of the configuration listens; waits until it does.
@@ -66,11 +66,12 @@ impl Broker {
 
     /// The first TLS listener.
     pub(crate) fn tls_addr(&self) -> SocketAddr {
-        self.listener(true)
+        self.listener("mqtts")
     }
 
-    fn listener(&self, tls: bool) -> SocketAddr {
-        let found = self.listeners.iter().find(|listener| listener.tls == tls);
+    /// The first listener that serves URLs of this scheme: `mqtt`, `mqtts`, `ws` or `wss`.
+    pub(crate) fn listener(&self, scheme: &str) -> SocketAddr {
+        let found = self.listeners.iter().find(|listener| listener.scheme == scheme);
         found.expect("the configuration has such a listener").addr
     }
 
@@ -264,8 +265,9 @@ impl Broker {
     fn listening(&self, n: usize) -> Listening {
         let line = self.log.nth_line(n, |line| line.message() == "listening");
         let addr = line.field("addr").expect("the log line has an address").parse().unwrap();
-        let tls = line.value("tls").and_then(serde_json::Value::as_bool).expect("it says whether TLS");
-        Listening { addr, tls }
+        let own = line.field("scheme").expect("it says what is spoken there");
+        let scheme = ["mqtt", "mqtts", "ws", "wss"].into_iter().find(|scheme| *scheme == own);
+        Listening { addr, scheme: scheme.expect("a scheme that is known") }
     }
 }
 

@@ -9,10 +9,16 @@ pub(crate) mod certificates;
 pub(crate) mod clients;
 pub(crate) mod log;
 pub(crate) mod packets;
+pub(crate) mod packets5;
+mod properties5;
+pub(crate) mod scram;
+pub(crate) mod websocket;
 pub(crate) mod wire;
+mod wire5;
 
 pub(crate) use broker::{Broker, Setup};
 pub(crate) use packets::{Connect, Publish};
+pub(crate) use packets5::{Connect5, Publish5};
 pub(crate) use wire::Wire;
 
 use std::time::Duration;

@@ -1,7 +1,8 @@
-//! One raw connection to the broker, plaintext or TLS: bytes out, whole packets in, every wait bounded.
+//! One raw connection to the broker, plaintext, TLS or WebSocket: bytes out, whole packets in, every wait bounded.
 
 use super::broker::Broker;
 use super::packets::{self, Connect, PINGREQ, PINGRESP, Publish};
+use super::websocket::WebSocket;
 use super::{PATIENCE, certificates::certificates};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -24,6 +25,7 @@ pub(crate) struct Wire {
 enum Stream {
     Plain(TcpStream),
     Tls(Box<StreamOwned<ClientConnection, TcpStream>>),
+    WebSocket(WebSocket),
 }
 
 impl Wire {
@@ -61,6 +63,12 @@ impl Wire {
             read: Vec::new(),
             stashed: VecDeque::new(),
         }
+    }
+
+    /// MQTT by a WebSocket on which nothing was sent yet, each [`Wire::send`] in a frame.
+    pub(crate) fn by(websocket: WebSocket) -> Self {
+        let local = websocket.local_addr();
+        Self { stream: Stream::WebSocket(websocket), local, read: Vec::new(), stashed: VecDeque::new() }
     }
 
     /// Sends CONNECT on a new plaintext connection, and expects it to be accepted without a session
@@ -106,6 +114,7 @@ impl Wire {
         let stream: &mut dyn Write = match &mut self.stream {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream,
+            Stream::WebSocket(stream) => stream,
         };
         stream.write_all(bytes.as_ref())?;
         stream.flush()
@@ -138,6 +147,7 @@ impl Wire {
         let stream: &mut dyn Read = match &mut self.stream {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => stream,
+            Stream::WebSocket(stream) => stream,
         };
         let mut room = [0; 16 * 1024];
         let n = stream.read(&mut room)?;
@@ -164,15 +174,25 @@ impl Wire {
     /// This packet comes; PUBLISH packets before it are left for later.
     #[track_caller]
     pub(crate) fn expect_answer(&mut self, packet: impl AsRef<[u8]>) {
-        let wanted = packet.as_ref();
+        let (got, wanted) = (self.receive_answer(), packet.as_ref());
+        assert!(got == wanted, "expected {wanted:02x?}, got {got:02x?}");
+    }
+
+    /// The next packet that is no PUBLISH; those before it are left for later.
+    #[track_caller]
+    pub(super) fn receive_answer(&mut self) -> Vec<u8> {
         loop {
             let got = self.read_packet().expect("an answer comes");
-            if got == wanted {
-                return;
+            if got[0] >> 4 != 3 {
+                return got;
             }
-            assert!(got[0] >> 4 == 3, "expected {wanted:02x?}, got {got:02x?}");
             self.stashed.push_back(got);
         }
+    }
+
+    /// Drops the PUBLISH packets that were left for later.
+    pub(super) fn forget_stashed(&mut self) {
+        self.stashed.clear();
     }
 
     /// The next packet is a PUBLISH.
@@ -272,6 +292,7 @@ impl Wire {
         let stream = match &self.stream {
             Stream::Plain(stream) => stream,
             Stream::Tls(stream) => &stream.sock,
+            Stream::WebSocket(_) => panic!("a WebSocket says Close instead"),
         };
         stream.shutdown(Shutdown::Write).unwrap();
     }
@@ -285,7 +306,8 @@ fn tcp(addr: SocketAddr) -> TcpStream {
     stream
 }
 
-fn tls_config(own: Option<(&str, &str)>) -> Arc<ClientConfig> {
+/// A client that trusts the tests' authority, and shows this certificate with its key (PEM).
+pub(crate) fn tls_config(own: Option<(&str, &str)>) -> Arc<ClientConfig> {
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(certificates().ca.as_bytes()).unwrap()).unwrap();
     let provider = Arc::new(rustls::crypto::ring::default_provider());

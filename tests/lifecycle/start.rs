@@ -2,6 +2,7 @@
 
 use crate::harness::clients::Subscriber;
 use crate::harness::packets::connack;
+use crate::harness::websocket::WebSocket;
 use crate::harness::{Broker, Connect, Setup, Wire};
 use crate::lifecycle::tls::trusting;
 use std::net::{SocketAddr, TcpListener};
@@ -13,11 +14,13 @@ use std::sync::{Mutex, MutexGuard};
 static FIXED_PORTS: Mutex<()> = Mutex::new(());
 const PLAIN: &str = "127.0.0.1:1883";
 const TLS: &str = "127.0.0.1:8883";
+const WS: &str = "127.0.0.1:8083";
+const WSS: &str = "127.0.0.1:8084";
 
 /// The fixed ports, which have to be free.
 fn fixed_ports() -> MutexGuard<'static, ()> {
     let guard = FIXED_PORTS.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-    for addr in [PLAIN, TLS] {
+    for addr in [PLAIN, TLS, WS, WSS] {
         let free = TcpListener::bind(addr);
         assert!(free.is_ok(), "{addr} is taken on this machine, and this test needs it: {free:?}");
     }
@@ -31,19 +34,22 @@ fn is_accepted(mut wire: Wire) {
 
 const NO_ARGUMENTS: [&str; 0] = [];
 
-/// In an empty folder: certificates are made, both ports are open, and the greeting's commands work.
+/// In an empty folder: certificates are made, all ports are open, and the greeting's commands work.
 /// The second start finds what the first one made.
 #[test]
 fn start_with_nothing_serves_this_machine() {
     let _ports = fixed_ports();
     let mut broker = Setup::empty().launch(NO_ARGUMENTS);
     let dir = broker.dir().join("sealmq-data/tls");
-    assert_eq!([broker.await_listening(0), broker.await_listening(1)], [PLAIN, TLS].map(parsed));
+    let listening = [0, 1, 2, 3].map(|n| broker.await_listening(n));
+    assert_eq!(listening, [PLAIN, TLS, WS, WSS].map(parsed));
     let authority = std::fs::read_to_string(dir.join("ca.pem")).unwrap();
     let mode = std::fs::metadata(dir.join("server.key")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     is_accepted(Wire::open_at(parsed(PLAIN)));
     is_accepted(Wire::open_tls_at(parsed(TLS), trusting(&authority)));
+    is_accepted(Wire::by(WebSocket::open(parsed(WS), None)));
+    is_accepted(Wire::by(WebSocket::open(parsed(WSS), Some(trusting(&authority)))));
     // What it greets with can be typed in as it stands.
     let subscriber = Subscriber::run(broker.dir(), &words(&broker, "mosquitto_sub "));
     let sent = shell(&broker, "echo ");
@@ -55,7 +61,7 @@ fn start_with_nothing_serves_this_machine() {
     assert!(broker.wait().success());
 
     let again = broker.into_setup().launch(NO_ARGUMENTS);
-    again.await_listening(1);
+    again.await_listening(3);
     is_accepted(Wire::open_tls_at(parsed(TLS), trusting(&authority)));
 }
 
@@ -88,7 +94,7 @@ fn parsed(addr: &str) -> SocketAddr {
 fn data_dir_option_moves_the_folder() {
     let _ports = fixed_ports();
     let broker = Setup::empty().launch(["--data-dir", "elsewhere/deep"]);
-    broker.await_listening(1);
+    broker.await_listening(3);
     assert!(broker.dir().join("elsewhere/deep/tls/ca.pem").exists());
     assert!(!broker.dir().join("sealmq-data").exists());
 }

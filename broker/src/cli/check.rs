@@ -14,6 +14,7 @@ use clap::Args;
 use sealmq_config::Config;
 use sealmq_config::encryption::{OnRefusal, Payload, Policy};
 use sealmq_config::limits::Limits;
+use sealmq_config::listener::Listener;
 use sealmq_config::mqtt::Mqtt;
 use sealmq_config::units::ByteSize;
 use sealmq_protocol::TopicFilter;
@@ -142,15 +143,27 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.finish()
 }
 
-fn listeners(config: &Config) -> Vec<[String; 4]> {
-    let row = |listener: &sealmq_config::listener::Listener| {
-        let kind = kind(listener.tls.is_some()).to_owned();
+fn listeners(config: &Config) -> Vec<[String; 3]> {
+    let row = |listener: &Listener| {
+        let kind = kind(listener).to_owned();
         let cert = listener.tls.as_ref().map(|tls| tls.cert.display().to_string());
         let clients = listener.tls.as_ref().and_then(|tls| tls.client_ca.as_ref());
         let clients = clients.map(|ca| format!("clients need a certificate of {}", ca.display()));
-        [listener.bind.to_string(), kind, cert.unwrap_or_default(), clients.unwrap_or_default()]
+        let words = [listener.websocket.then(|| pages(listener)), cert, clients];
+        let rest = words.into_iter().flatten().collect::<Vec<_>>().join("   ");
+        [listener.bind.to_string(), kind, rest]
     };
     config.listeners.iter().map(row).collect()
+}
+
+/// The web pages that a WebSocket listener lets in.
+fn pages(listener: &Listener) -> String {
+    match &listener.origins {
+        Some(origins) if origins.iter().any(|origin| origin == "*") => "any web page".to_owned(),
+        None if listener.bind.ip().is_loopback() => "any web page".to_owned(),
+        Some(origins) if !origins.is_empty() => format!("web pages of {}", origins.join(", ")),
+        Some(_) | None => "no web pages (origins)".to_owned(),
+    }
 }
 
 fn clients(config: &Config, auth: Option<&Auth>) -> Vec<[String; 1]> {
@@ -257,6 +270,7 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         Limits {
             connections_max,
             connect_timeout_s,
+            websocket_frame_bytes_max,
             client_id_bytes_max,
             sessions_max,
             topic_levels_max,
@@ -331,6 +345,10 @@ mod tests {
 data_dir = "data"
 [[listener]]
 bind = "0.0.0.0:1883"
+[[listener]]
+bind = "0.0.0.0:8083"
+websocket = true
+origins = ["https://a.example"]
 [auth]
 password_file = "passwd"
 [[sender]]
@@ -369,6 +387,7 @@ queue_bytes_max = "32 MiB"
         for line in [
             "f.toml: everything is in order",
             "listeners     0.0.0.0:1883   plaintext",
+            "              0.0.0.0:8083   plaintext, WebSocket (ws)   web pages of https://a.example",
             "              0 users in passwd, 0 for SCRAM-SHA-256",
             "senders       dev-7   plant/7/#   dev.jwk",
             "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",

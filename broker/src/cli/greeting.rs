@@ -6,6 +6,7 @@
 use super::layout::Layout;
 use crate::listener::{Listening, development};
 use sealmq_config::Config;
+use sealmq_config::listener::Listener;
 use sealmq_config::storage::Durability;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -24,10 +25,8 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
     layout.line(&format!("sealmq {}, an MQTT broker that opens sealed payloads", env!("CARGO_PKG_VERSION")));
     layout.line("");
     let listeners: Vec<_> = config.listeners.iter().zip(addresses).collect();
-    let rows: Vec<_> = listeners
-        .iter()
-        .map(|(listener, addr)| [addr.to_string(), kind(listener.tls.is_some()).to_owned()])
-        .collect();
+    let rows: Vec<_> =
+        listeners.iter().map(|(listener, addr)| [addr.to_string(), kind(listener).to_owned()]).collect();
     layout.section("listening", &rows);
     layout.section("data folder", &[[config.data_dir.display().to_string()]]);
     layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
@@ -35,8 +34,12 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
         Some(file) => layout.section("configured", &[[file.display().to_string()]]),
         None => layout.section("configured", &[["by default; --config FILE takes a file".to_owned()]]),
     }
-    let secure = listeners.iter().find(|(listener, _)| listener.tls.is_some()).map(|(_, addr)| **addr);
-    let plain = listeners.iter().find(|(listener, _)| listener.tls.is_none()).map(|(_, addr)| **addr);
+    // Not by WebSocket, which the clients of the commands below do not speak.
+    let first = |secure: bool| {
+        let fits = |listener: &Listener| !listener.websocket && listener.tls.is_some() == secure;
+        listeners.iter().find(|(listener, _)| fits(listener)).map(|(_, addr)| **addr)
+    };
+    let (secure, plain) = (first(true), first(false));
     let ca = (source.is_none() && secure.is_some()).then(|| development::ca_file(&config.data_dir));
     if let Some(ca) = &ca {
         layout.section("CA", &[[format!("{} (made for this machine, to try things out)", ca.display())]]);
@@ -80,8 +83,13 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
 }
 
 /// What a listener speaks.
-pub(super) fn kind(secure: bool) -> &'static str {
-    if secure { "TLS" } else { "plaintext" }
+pub(super) fn kind(listener: &Listener) -> &'static str {
+    match (listener.websocket, listener.tls.is_some()) {
+        (false, false) => "plaintext",
+        (false, true) => "TLS",
+        (true, false) => "plaintext, WebSocket (ws)",
+        (true, true) => "TLS, WebSocket (wss)",
+    }
 }
 
 /// What an acknowledgement promises.
@@ -110,7 +118,6 @@ fn quoted(path: &Path) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealmq_config::listener::Listener;
 
     fn addresses(config: &Config) -> Vec<SocketAddr> {
         config.listeners.iter().map(|listener| listener.bind).collect()
@@ -123,6 +130,8 @@ mod tests {
         for line in [
             "listening     127.0.0.1:1883   plaintext",
             "              127.0.0.1:8883   TLS",
+            "              127.0.0.1:8083   plaintext, WebSocket (ws)",
+            "              127.0.0.1:8084   TLS, WebSocket (wss)",
             "  mosquitto_sub --cafile sealmq-data/tls/ca.pem -h localhost -p 8883 -t '#' -v",
             "  echo 21.5 | sealmq seal --topic sealed/temp \\",
             "      --sender-key sealmq-data/keys/device-1.jwk --topic-key sealmq-data/keys/sealed-1.jwk \\",
@@ -145,7 +154,7 @@ mod tests {
     #[test]
     fn one_plaintext_listener_serves_both_commands() {
         let bind = "0.0.0.0:0".parse().unwrap();
-        let mut config = Config { listeners: vec![Listener { bind, tls: None }], ..Config::default() };
+        let mut config = Config { listeners: vec![Listener::plaintext(bind)], ..Config::default() };
         config.auth.allow_anonymous = false;
         let text = super::text(&config, None, &["0.0.0.0:4711".parse().unwrap()], Path::new("sealmq"));
         assert!(text.contains("mosquitto_sub -h localhost -p 4711 -u USER -P PASSWORD -t"), "{text}");

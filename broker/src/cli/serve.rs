@@ -38,12 +38,12 @@ impl ServeOptions {
                 // A plain broker: what is sealed could not be seen on its only listener.
                 config = Config { senders: vec![], topic_keys: vec![], policies: vec![], ..config };
             }
-            config.listeners = vec![Listener { bind, tls: None }];
+            config.listeners = vec![Listener::plaintext(bind)];
         }
         Ok(config)
     }
 
-    /// Whether the listeners are the broker's own two, whose certificates and keys it makes for itself:
+    /// Whether the listeners are the broker's own four, whose certificates and keys it makes for itself:
     /// neither a file nor `--listen` names others.
     pub fn is_development(&self) -> bool {
         self.config_file.is_none() && self.listen.is_none()
@@ -107,7 +107,7 @@ mod tests {
         let options = ServeOptions { listen: Some(bind), data_dir: Some("here".into()), ..options };
         let config = options.load().unwrap();
         assert_eq!(config.data_dir, PathBuf::from("here"));
-        assert_eq!(config.listeners, [Listener { bind, tls: None }]);
+        assert_eq!(config.listeners, [Listener::plaintext(bind)]);
         assert!(!options.is_development());
     }
 

@@ -4,7 +4,7 @@ use super::Connection;
 use crate::delivery::Subscription;
 use crate::ingress::{Admitted, Refusal, Submission};
 use crate::now::Now;
-use crate::session::{Action, Ending, Outcome};
+use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
 use sealmq_protocol::packet::{Ack, PacketId, Subscribe};
 use sealmq_protocol::{Packet, SubscriptionFilter, codec};
@@ -23,11 +23,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
         match action {
             Action::Send(packet) => self.send(&packet)?,
-            Action::Acknowledge(packet, position) => {
+            Action::Acknowledge(acknowledgement, position) => {
                 if self.held.is_empty() && position == Position::START {
-                    self.send_acknowledgement(&packet);
+                    self.acknowledge(&acknowledgement);
                 } else {
-                    self.held.push_back((packet, position));
+                    self.held.push_back((acknowledgement, position));
                 }
             }
             Action::Deliver(dispatch) => {
@@ -68,19 +68,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// PUBACK or PUBREC; what it says for people is left out where the client has no room for it.
-    pub(super) fn send_acknowledgement(&mut self, packet: &Packet) {
+    pub(super) fn acknowledge(&mut self, acknowledgement: &Acknowledgement) {
+        let (encode, ack): (fn(&Ack, _, &mut _) -> bool, _) = match acknowledgement {
+            Acknowledgement::Qos1(ack) => (codec::encode_puback, ack),
+            Acknowledgement::Qos2(ack) => (codec::encode_pubrec, ack),
+        };
         let before = self.io.out.len();
-        let written = codec::encode(packet, self.version, &mut self.io.out);
+        let written = encode(ack, self.version, &mut self.io.out);
         debug_assert!(written, "an acknowledgement is short");
-        if let (Packet::PubAck(ack) | Packet::PubRec(ack), Some(max)) = (packet, self.packet_bytes_max)
-            && self.io.out.len() - before > max
-        {
+        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
             self.io.out.truncate(before);
-            let bare = Ack::of(ack.packet_id, ack.reason);
-            let bare = if matches!(packet, Packet::PubAck(_)) { Packet::PubAck(bare) } else { Packet::PubRec(bare) };
-            codec::encode(&bare, self.version, &mut self.io.out);
+            encode(&Ack::of(ack.packet_id, ack.reason), self.version, &mut self.io.out);
         }
-        self.session.handle_acknowledged(packet);
+        self.session.handle_acknowledged(acknowledgement);
     }
 
     /// Through ingress (step 4) and router (step 5).

@@ -106,7 +106,8 @@ fn refuse_malformed(error: ProtocolError, level: Option<u8>, out: &mut BytesMut)
 fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesMut) {
     let mut properties = ConnAckProperties::default();
     if connect.properties.request_problem_information {
-        properties.diagnostics = Diagnostics { reason_string: Some(refused.rule.into()), ..Diagnostics::default() };
+        properties.diagnostics =
+            Diagnostics { reason_string: Some(refused.rule.into()), ..Diagnostics::default() };
     }
     if refused.reason == ReasonCode::UseAnotherServer {
         properties.server_reference = broker.connect_rules.offer.server_reference.as_deref().map(Into::into);
@@ -326,18 +327,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             WillAtEnd::Now(will) | WillAtEnd::Later(will, _) => self.publish_will(will, now),
         }
-        self.say_why(ending);
+        let told = self.say_why(ending);
         let Self { broker, mut io, session, mailbox, .. } = self;
         broker.registry.release(session, &mailbox, delayed, now.instant);
-        if ending != Ending::SocketClosed {
-            // Whoever took the session over does not wait for this.
-            let _ = tokio::time::timeout(GOODBYE, io.close()).await;
-        }
+        // Whoever took the session over does not wait for this.
+        let _ = match ending {
+            Ending::SocketClosed => return,
+            _ if told => tokio::time::timeout(GOODBYE, io.close_read()).await,
+            _ => tokio::time::timeout(GOODBYE, io.close()).await,
+        };
     }
 
-    /// The DISCONNECT by which an MQTT 5 client learns why it is closed (§4.13.1).
-    fn say_why(&mut self, ending: Ending) {
-        let Some(reason) = ending.reason().filter(|_| self.version == Version::V5) else { return };
+    /// The DISCONNECT by which an MQTT 5 client learns why it is closed (§4.13.1). Whether there is one.
+    fn say_why(&mut self, ending: Ending) -> bool {
+        let Some(reason) = ending.reason().filter(|_| self.version == Version::V5) else { return false };
         let mut disconnect = Disconnect::of(reason);
         if let Ending::Protocol(error) = ending
             && self.session.wants_problem_information()
@@ -349,8 +352,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
             self.io.out.truncate(before);
             // The shortest form is shorter than any maximum that makes sense.
-            codec::encode(&Packet::Disconnect(Box::new(Disconnect::of(reason))), self.version, &mut self.io.out);
+            codec::encode(
+                &Packet::Disconnect(Box::new(Disconnect::of(reason))),
+                self.version,
+                &mut self.io.out,
+            );
         }
+        true
     }
 
     fn log_ending(&self, ending: Ending) {

@@ -13,19 +13,19 @@ mod timer;
 
 pub(crate) use handshake::{Peer, serve};
 
-use crate::auth::{Exchange, Identity};
 use crate::auth::acl::Permissions;
+use crate::auth::{Exchange, Identity};
 use crate::broker::{Broker, Rulebook};
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
 use crate::router::Turn;
-use crate::session::{Action, Ending, Outcome, PassedOver, Session};
+use crate::session::{Acknowledgement, Action, Ending, Outcome, PassedOver, Session};
 use crate::store::Position;
 use bytes::Bytes;
 use io::Io;
 use sealmq_protocol::packet::{Version, Will};
-use sealmq_protocol::{Packet, SubscriptionFilter, codec};
+use sealmq_protocol::{SubscriptionFilter, codec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -62,7 +62,7 @@ struct Connection<S> {
     /// What was read and not handled yet, since the turn was full.
     input: Bytes,
     /// Acknowledgements in their order, with the position that each waits for.
-    held: VecDeque<(Packet, Position)>,
+    held: VecDeque<(Acknowledgement, Position)>,
     /// A receiver that fell behind, and until when it is waited for at most.
     paused: Option<(Arc<Mailbox>, Instant)>,
     /// Since when the stream has taken nothing of what waits.
@@ -118,6 +118,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     return Err(Ending::TakenOver);
                 }
                 Some(Command::Overrun) => return Err(Ending::Overrun),
+                Some(Command::Renew) => {
+                    self.renew_rules()?;
+                    self.carry_out(now)?;
+                }
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => self.finishing = true,
             }
@@ -184,7 +188,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = self.io.take();
         }
         while !self.turn.is_full() {
-            let Some(packet) = codec::decode(&mut self.input, self.version, &limits).map_err(Ending::Protocol)? else {
+            let Some(packet) =
+                codec::decode(&mut self.input, self.version, &limits).map_err(Ending::Protocol)?
+            else {
                 // The beginning of a packet goes in front of what comes next.
                 self.io.read.extend_from_slice(&self.input);
                 self.input = Bytes::new();
@@ -228,8 +234,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             if self.broker.store.poll_reached(*position, cx).is_pending() {
                 break;
             }
-            if let Some((packet, _)) = self.held.pop_front() {
-                self.send_acknowledgement(&packet);
+            if let Some((acknowledgement, _)) = self.held.pop_front() {
+                self.acknowledge(&acknowledgement);
             }
         }
         self.held.len() < before

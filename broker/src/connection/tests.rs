@@ -5,10 +5,11 @@ use crate::store::{Change, Store};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sealmq_config::Config;
-use sealmq_protocol::Qos;
 use sealmq_protocol::packet::{
-    Ack, Connect, ConnectProperties, PacketId, Publish, Subscribe, SubscriptionOptions, UserProperties,
+    Ack, Connect, ConnectProperties, PacketId, Publish, Subscribe, SubscriptionIds, SubscriptionOptions,
+    UserProperties,
 };
+use sealmq_protocol::{Packet, Qos};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::Waker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
@@ -114,7 +115,7 @@ fn publish(qos: Qos, n: u16) -> Packet {
         packet_id: Some(id(n)),
         topic_alias: None,
         message_expiry_s: None,
-        subscription_ids: Vec::new(),
+        subscription_ids: SubscriptionIds::default(),
         properties: None,
         payload: Bytes::from("x"),
     })

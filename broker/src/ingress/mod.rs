@@ -90,9 +90,10 @@ impl Refusal {
         match self {
             Self::NotAuthorized | Self::ReservedTopic => ReasonCode::NotAuthorized,
             Self::PayloadFormat => ReasonCode::PayloadFormatInvalid,
-            Self::Envelope(OpenError::UnknownSender | OpenError::SenderNotAllowed | OpenError::BadStamp, _) => {
-                ReasonCode::NotAuthorized
-            }
+            Self::Envelope(
+                OpenError::UnknownSender | OpenError::SenderNotAllowed | OpenError::BadStamp,
+                _,
+            ) => ReasonCode::NotAuthorized,
             Self::Envelope(..) => ReasonCode::PayloadFormatInvalid,
             Self::Repeated => ReasonCode::Success,
         }
@@ -195,7 +196,11 @@ impl Submission {
     fn forget_envelope(&mut self) {
         let Some(properties) = &mut self.properties else { return };
         properties.payload_format = None;
-        if properties.content_type.as_ref().is_some_and(|kind| kind.eq_ignore_ascii_case(ENVELOPE_CONTENT_TYPE)) {
+        if properties
+            .content_type
+            .as_ref()
+            .is_some_and(|kind| kind.eq_ignore_ascii_case(ENVELOPE_CONTENT_TYPE))
+        {
             properties.content_type = None;
         }
         if properties.is_empty() {

@@ -1,11 +1,12 @@
-//! Listening sockets. Each accepted connection ends in one byte stream, plain or TLS, which
-//! `connection/` serves without knowing which.
+//! Listening sockets. Each accepted connection ends in one byte stream, plain or TLS, with or without
+//! WebSocket frames round it, which `connection/` serves without knowing which.
 //!
-//! Bounds what has not said CONNECT yet: one deadline covers TLS handshake and CONNECT, and beyond
-//! `limits.connections_max` only so many are let in to be told so.
+//! Bounds what has not said CONNECT yet: one deadline covers TLS handshake, WebSocket handshake and
+//! CONNECT, and beyond `limits.connections_max` only so many are let in to be told so.
 
 pub(crate) mod development;
 pub(crate) mod tls;
+mod websocket;
 
 use crate::broker::{Broker, Counted};
 use crate::connection::{self, Peer};
@@ -15,7 +16,9 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
+use websocket::Admission;
 
 /// Connections above the bound that are let in to get return code 3; more are closed unheard.
 const EXCESS_MAX: usize = 1_024;
@@ -33,6 +36,8 @@ pub(crate) struct Listening {
     pub(crate) addr: SocketAddr,
     /// Whether it speaks TLS.
     pub(crate) secure: bool,
+    /// Whom it lets in, if it speaks WebSocket.
+    websocket: Option<Arc<Admission>>,
 }
 
 /// Binds every listener of the configuration, or none.
@@ -44,7 +49,8 @@ pub(crate) fn bind_all(config: &Config) -> Result<Vec<Listening>, StartError> {
         .map(|(number, listener)| {
             let bound = bind(listener.bind).and_then(|socket| Ok((socket.local_addr()?, socket)));
             let (addr, socket) = bound.map_err(|why| StartError::Bind { addr: listener.bind, why })?;
-            Ok(Listening { socket, number, addr, secure: listener.tls.is_some() })
+            let websocket = Admission::of(listener, config.limits.websocket_frame_bytes_max).map(Arc::new);
+            Ok(Listening { socket, number, addr, secure: listener.tls.is_some(), websocket })
         })
         .collect()
 }
@@ -57,6 +63,16 @@ fn bind(addr: SocketAddr) -> std::io::Result<TcpListener> {
 }
 
 impl Listening {
+    /// The scheme of the URLs that lead here.
+    pub(crate) fn scheme(&self) -> &'static str {
+        match (self.websocket.is_some(), self.secure) {
+            (false, false) => "mqtt",
+            (false, true) => "mqtts",
+            (true, false) => "ws",
+            (true, true) => "wss",
+        }
+    }
+
     /// Accepts for as long as the broker runs.
     pub(crate) async fn accept_all(self, broker: Arc<Broker>) {
         loop {
@@ -97,15 +113,15 @@ impl Listening {
             tracing::error!(%addr, listener = %self.addr, "closed: a TLS listener without certificate");
             return;
         }
-        let broker = broker.clone();
+        let (broker, websocket) = (broker.clone(), self.websocket.clone());
         tokio::spawn(async move {
             let _counted = counted;
             match tls {
-                None => connection::serve(broker, stream, peer, deadline).await,
+                None => serve(broker, stream, peer, deadline, websocket).await,
                 Some(config) => {
                     let acceptor = tokio_rustls::TlsAcceptor::from(config);
                     match tokio::time::timeout_at(deadline.into(), acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => connection::serve(broker, stream, peer, deadline).await,
+                        Ok(Ok(stream)) => serve(broker, stream, peer, deadline, websocket).await,
                         Ok(Err(error)) => tracing::info!(%addr, "TLS handshake failed: {error}"),
                         Err(_) => {
                             tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s");
@@ -114,5 +130,44 @@ impl Listening {
                 }
             }
         });
+    }
+}
+
+/// Serves MQTT on `stream`, or on the WebSocket that it becomes.
+async fn serve<S>(
+    broker: Arc<Broker>,
+    stream: S,
+    peer: Peer,
+    deadline: Instant,
+    websocket: Option<Arc<Admission>>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    match websocket {
+        None => connection::serve(broker, stream, peer, deadline).await,
+        // In a box, so that the tasks of the others are no larger for it.
+        Some(admission) => Box::pin(serve_websocket(broker, stream, peer, deadline, admission)).await,
+    }
+}
+
+async fn serve_websocket<S>(
+    broker: Arc<Broker>,
+    stream: S,
+    peer: Peer,
+    deadline: Instant,
+    admission: Arc<Admission>,
+) where
+    S: AsyncRead + AsyncWrite + Unpin,
+{
+    let addr = peer.addr;
+    match tokio::time::timeout_at(deadline.into(), websocket::accept(stream, &admission, addr)).await {
+        Ok(Ok(Some(mut websocket))) => {
+            connection::serve(broker, &mut websocket, peer, deadline).await;
+            websocket.close().await;
+        }
+        // It was refused, and told so.
+        Ok(Ok(None)) => {}
+        Ok(Err(error)) => tracing::debug!(%addr, "closed before the WebSocket handshake: {error}"),
+        Err(_) => tracing::info!(%addr, "closed: no WebSocket handshake within limits.connect_timeout_s"),
     }
 }

@@ -60,6 +60,8 @@ impl Pushed {
 /// replaces a weaker one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Command {
+    /// Rules were reloaded: look whether the client may stay, and what it may still subscribe to.
+    Renew,
     /// The server stops: publish the will, read no more.
     Drain,
     /// The server stops: send what is left and close.
@@ -197,6 +199,7 @@ impl Mailbox {
     }
 
     /// The inbox of a connected client.
+    #[inline]
     fn hand_in(&self, inner: &mut Inner, delivery: Delivery) -> Pushed {
         let limits = &self.bounds.limits;
         let (count, bytes) = (inner.queue.len(), inner.bytes + delivery.message.size());
@@ -467,6 +470,7 @@ fn take_shared(queue: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
 }
 
 impl Inner {
+    #[inline]
     fn put(&mut self, delivery: Delivery) {
         self.bytes += delivery.message.size();
         if let Some(expires) = delivery.message.expires() {

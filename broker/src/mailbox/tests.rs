@@ -104,10 +104,9 @@ fn confidential_messages_are_kept_from_plaintext_and_kept_for_the_absent() {
 
 #[test]
 fn full_queues_drop_what_the_configuration_says() {
-    for (full, last, kept) in [
-        (QueueFull::DropNewest, Pushed::Dropped, [1, 2]),
-        (QueueFull::DropOldest, Pushed::Displaced, [2, 3]),
-    ] {
+    for (full, last, kept) in
+        [(QueueFull::DropNewest, Pushed::Dropped, [1, 2]), (QueueFull::DropOldest, Pushed::Displaced, [2, 3])]
+    {
         let mailbox = mailbox(true, |limits| (limits.queue_messages_max, limits.queue_full) = (2, full));
         mailbox.park(VecDeque::new());
         let pushed: Vec<_> = (1..=3).map(|n| push(&mailbox, Qos::AtLeastOnce, n)).collect();

@@ -158,6 +158,7 @@ impl Router {
         if turn.changes.is_empty() { Position::START } else { self.store.append(&mut turn.changes) }
     }
 
+    #[inline]
     fn hand_to(
         &self,
         mailbox: &Arc<Mailbox>,

@@ -41,7 +41,7 @@ impl Inbound {
         let index = usize::from(alias.get()) - 1;
         let Some(topic) = topic else {
             let known = self.topics.get(index).and_then(Option::as_ref);
-            return known.cloned().ok_or(ProtocolError::TopicAlias);
+            return known.cloned().ok_or(ProtocolError::UnknownTopicAlias);
         };
         if self.topics.len() <= index {
             self.topics.resize(index + 1, None);
@@ -94,7 +94,14 @@ impl Outbound {
     /// What to say of the topic of a message that is sent now; an alias that is new to the client only
     /// if the packet has room for it.
     pub(super) fn assign(&mut self, topic: &TopicName, may_introduce: bool) -> Alias {
-        if self.max == 0 || topic.as_str().len() < TOPIC_BYTES_MIN {
+        if self.max == 0 {
+            return Alias::None;
+        }
+        self.assign_some(topic, may_introduce)
+    }
+
+    fn assign_some(&mut self, topic: &TopicName, may_introduce: bool) -> Alias {
+        if topic.as_str().len() < TOPIC_BYTES_MIN {
             return Alias::None;
         }
         self.fade();
@@ -183,7 +190,11 @@ mod tests {
         assert_eq!(aliases.resolve(Some(topic("b")), Some(alias(2))), Ok(topic("b")));
         assert_eq!(aliases.resolve(None, Some(alias(2))), Ok(topic("b")));
         assert_eq!(aliases.resolve(Some(topic("c")), None), Ok(topic("c")));
-        assert_eq!(aliases.resolve(None, Some(alias(1))), Err(ProtocolError::TopicAlias), "never given");
+        assert_eq!(
+            aliases.resolve(None, Some(alias(1))),
+            Err(ProtocolError::UnknownTopicAlias),
+            "never given"
+        );
         assert_eq!(aliases.resolve(Some(topic("a")), Some(alias(3))), Err(ProtocolError::TopicAlias));
         assert_eq!(aliases.resolve(None, None), Err(ProtocolError::NoTopic));
     }

@@ -151,11 +151,17 @@ fn keep_alive_s(connect: &Connect, offer: &Mqtt) -> u16 {
 
 /// What an accepted client of MQTT 5 is told (§3.2.2.3): whatever is not as it asked, or not as the
 /// standard has it.
-pub(crate) fn connack(connect: &Connect, client_id: &str, user: Option<&str>, offer: &Mqtt) -> ConnAckProperties {
+pub(crate) fn connack(
+    connect: &Connect,
+    client_id: &str,
+    user: Option<&str>,
+    offer: &Mqtt,
+) -> ConnAckProperties {
     let expiry_s = session_expiry_s(connect, offer);
     let keep_alive_s = keep_alive_s(connect, offer);
     let packet_bytes_max = u32::try_from(offer.packet_bytes_max).ok().and_then(NonZeroU32::new);
-    let response = offer.response_information.as_ref().filter(|_| connect.properties.request_response_information);
+    let response =
+        offer.response_information.as_ref().filter(|_| connect.properties.request_response_information);
     ConnAckProperties {
         session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
         receive_maximum: NonZeroU16::new(offer.receive_maximum).filter(|max| *max < NonZeroU16::MAX),

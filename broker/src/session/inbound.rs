@@ -11,7 +11,7 @@ use crate::ingress::{Fingerprint, Refusal, Submission};
 use crate::store::Position;
 use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{Ack, Diagnostics, PacketId, Publish, Version};
-use sealmq_protocol::{Packet, ProtocolError, Qos, ReasonCode};
+use sealmq_protocol::{ProtocolError, Qos, ReasonCode};
 use std::collections::VecDeque;
 
 /// Envelopes of QoS 1 whose packet id and fingerprint are remembered.
@@ -30,6 +30,15 @@ impl Receipt {
     pub(crate) fn exactly_once(self) -> Option<PacketId> {
         self.packet_id.filter(|_| self.qos == Qos::ExactlyOnce)
     }
+}
+
+/// The answer to a PUBLISH of QoS 1 or 2.
+#[derive(Debug)]
+pub(crate) enum Acknowledgement {
+    /// PUBACK.
+    Qos1(Ack),
+    /// PUBREC.
+    Qos2(Ack),
 }
 
 /// What became of a message that was taken to ingress and router.
@@ -57,10 +66,10 @@ impl Inbound {
     }
 
     /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
-    /// anew (§4.9), but what it has not released is unfinished still.
+    /// anew, whatever it has not released of earlier ones (§4.9).
     pub(super) fn attach(&mut self, received_max: usize) {
         self.received_max = received_max;
-        self.owed = self.received.len();
+        self.owed = 0;
     }
 
     /// PUBREL: the packet id is free again ([MQTT-4.3.3-11]). Whether it was in use.
@@ -95,6 +104,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn take_publish(&mut self, publish: Publish) -> Result<(), ProtocolError> {
         let Publish { dup, qos, retain, packet_id, message_expiry_s, properties, payload, .. } = publish;
         if qos.bits() > self.offer.qos_max {
@@ -109,7 +119,7 @@ impl Session {
             && let Some(position) = self.inbound.received.get(&id)
         {
             // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-10]).
-            let again = Packet::PubRec(Ack::success(id));
+            let again = Acknowledgement::Qos2(Ack::success(id));
             self.actions.push_back(Action::Acknowledge(again, *position));
             return Ok(());
         }
@@ -172,27 +182,26 @@ impl Session {
     ) {
         let Some(packet_id) = receipt.packet_id else { return };
         let ack = Ack { packet_id, reason, diagnostics };
-        let packet = match receipt.qos {
+        let acknowledgement = match receipt.qos {
             Qos::AtMostOnce => return,
-            Qos::AtLeastOnce => Packet::PubAck(ack),
+            Qos::AtLeastOnce => Acknowledgement::Qos1(ack),
             Qos::ExactlyOnce => {
                 // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
                 if !reason.is_error() || self.link.version < Version::V5 {
                     self.inbound.received.insert(packet_id, position);
                 }
-                Packet::PubRec(ack)
+                Acknowledgement::Qos2(ack)
             }
         };
-        self.actions.push_back(Action::Acknowledge(packet, position));
+        self.actions.push_back(Action::Acknowledge(acknowledgement, position));
     }
 
     /// An acknowledgement has left: the client may send one message more, if that was the last word on
     /// this one.
-    pub(crate) fn handle_acknowledged(&mut self, packet: &Packet) {
-        let last = match packet {
-            Packet::PubAck(_) => true,
-            Packet::PubRec(ack) => ack.reason.is_error() && self.link.version == Version::V5,
-            _ => false,
+    pub(crate) fn handle_acknowledged(&mut self, acknowledgement: &Acknowledgement) {
+        let last = match acknowledgement {
+            Acknowledgement::Qos1(_) => true,
+            Acknowledgement::Qos2(ack) => ack.reason.is_error() && self.link.version == Version::V5,
         };
         if last {
             self.inbound.owed = self.inbound.owed.saturating_sub(1);

@@ -18,7 +18,7 @@ mod tests;
 mod will;
 
 pub(crate) use ending::Ending;
-pub(crate) use inbound::{Outcome, Receipt};
+pub(crate) use inbound::{Acknowledgement, Outcome, Receipt};
 pub(crate) use outbound::{Dispatch, PassedOver};
 pub(crate) use will::WillAtEnd;
 
@@ -43,9 +43,9 @@ use std::time::{Duration, Instant};
 pub(crate) enum Action {
     /// Send a packet.
     Send(Packet),
-    /// Send a packet, once the store has reached a position; then say so by
+    /// Send PUBACK or PUBREC, once the store has reached a position; then say so by
     /// [`Session::handle_acknowledged`].
-    Acknowledge(Packet, Position),
+    Acknowledge(Acknowledgement, Position),
     /// Send a message as PUBLISH.
     Deliver(Dispatch),
     /// Take a message to ingress and router; the outcome comes back by [`Session::handle_outcome`].
@@ -175,8 +175,8 @@ impl Session {
     /// again, in order ([MQTT-4.4.0-1]); `secure` says whether confidential messages may be.
     pub(crate) fn attach(&mut self, terms: Terms, secure: bool, now: Instant) {
         // One and a half times the keep alive ([MQTT-3.1.2-22]); zero turns it off.
-        let keep_alive = (terms.keep_alive_s > 0)
-            .then(|| Duration::from_millis(u64::from(terms.keep_alive_s) * 1_500));
+        let keep_alive =
+            (terms.keep_alive_s > 0).then(|| Duration::from_millis(u64::from(terms.keep_alive_s) * 1_500));
         let is_v5 = terms.version == Version::V5;
         let aliases = if is_v5 { self.offer.topic_alias_maximum } else { 0 };
         let session_expiry = terms.session_expiry();
@@ -207,6 +207,11 @@ impl Session {
         self.link = Link { session_expiry, ..Link::default() };
         self.actions.clear();
         self.outbound.detach(self.id)
+    }
+
+    /// What another member of a shared subscription can have when the session has ended (§4.8.2).
+    pub(crate) fn unacknowledged_shared(&self) -> impl Iterator<Item = &Delivery> {
+        self.outbound.unacknowledged_shared()
     }
 
     /// Takes one packet from the client.

@@ -179,6 +179,16 @@ impl Outbound {
         given_back
     }
 
+    /// What another member of a shared subscription can have when the session has ended (§4.8.2).
+    pub(super) fn unacknowledged_shared(&self) -> impl Iterator<Item = &Delivery> {
+        self.window.iter().filter_map(|entry| match entry {
+            InFlight::Published(delivery) => {
+                (delivery.terms.qos == Qos::AtLeastOnce && delivery.terms.group().is_some()).then_some(delivery)
+            }
+            InFlight::Released | InFlight::Done => None,
+        })
+    }
+
     pub(super) fn is_hungry(&self) -> bool {
         self.pending.is_empty()
     }
@@ -199,8 +209,7 @@ impl Outbound {
         self.cancel(&filter);
         self.scans_begun += 1;
         self.scanned.insert(filter.clone(), self.scans_begun);
-        let terms =
-            Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
+        let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
         self.scans.insert(self.scans_begun, Scan { filter, terms, until, after: None });
     }
 
@@ -402,7 +411,12 @@ impl Receiver {
     }
 
     /// The same; without a time nothing has expired.
-    fn passes_over_at(&self, delivery: &Delivery, now: Option<Instant>, passed_over: &mut PassedOver) -> bool {
+    fn passes_over_at(
+        &self,
+        delivery: &Delivery,
+        now: Option<Instant>,
+        passed_over: &mut PassedOver,
+    ) -> bool {
         let message = &delivery.message;
         let count = if message.confidential() && !self.secure {
             &mut passed_over.withheld
@@ -430,7 +444,14 @@ impl Receiver {
         codec::publish_bytes(&dispatch.as_packet(), self.version)
     }
 
-    fn dispatch(&mut self, delivery: Delivery, packet_id: Option<PacketId>, dup: bool, now: Instant) -> Action {
+    #[inline]
+    fn dispatch(
+        &mut self,
+        delivery: Delivery,
+        packet_id: Option<PacketId>,
+        dup: bool,
+        now: Instant,
+    ) -> Action {
         // What fits only just goes without introducing an alias.
         let may_introduce = self
             .packet_bytes_max

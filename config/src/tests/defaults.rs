@@ -18,6 +18,7 @@ fn limits() -> Limits {
         connections_max: 100_000,
         connect_timeout_s: 10,
         client_id_bytes_max: 1_024,
+        websocket_frame_bytes_max: 16 * MIB,
         sessions_max: 1_000_000,
         topic_levels_max: 128,
         filters_per_packet_max: 10_000,
@@ -79,20 +80,20 @@ fn every_default_is_as_promised() {
 fn without_file_the_broker_listens_locally() {
     let config = load_env(&[]).unwrap();
     assert_eq!(config, Config::embedded());
-    assert_eq!(
-        config.listeners,
-        [
-            Listener { bind: "127.0.0.1:1883".parse().unwrap(), tls: None },
-            Listener {
-                bind: "127.0.0.1:8883".parse().unwrap(),
-                tls: Some(Tls {
-                    cert: "sealmq-data/tls/server.pem".into(),
-                    key: "sealmq-data/tls/server.key".into(),
-                    client_ca: None,
-                }),
-            },
-        ]
-    );
+    let tls = Tls {
+        cert: "sealmq-data/tls/server.pem".into(),
+        key: "sealmq-data/tls/server.key".into(),
+        client_ca: None,
+    };
+    let expected =
+        [("1883", false, false), ("8883", true, false), ("8083", false, true), ("8084", true, true)];
+    let expected = expected.map(|(port, secure, websocket)| Listener {
+        bind: format!("127.0.0.1:{port}").parse().unwrap(),
+        tls: secure.then(|| tls.clone()),
+        websocket,
+        origins: None,
+    });
+    assert_eq!(config.listeners, expected);
 }
 
 #[test]

@@ -156,6 +156,14 @@ fn listeners() {
         "sealmq.toml:4: listener[1].bind: found 127.0.0.1:1883; allowed: an address that listener[0] does not take already"
     );
     assert_eq!(
+        problems("[[listener]]\nbind = \"127.0.0.1:1\"\norigins = [\"*\"]"),
+        "sealmq.toml:3: listener[0].origins: found origins of a listener that no web page can reach; allowed: with websocket = true only"
+    );
+    assert_eq!(
+        problems("[[listener]]\nbind = \"127.0.0.1:1\"\nwebsocket = true\norigins = [\"app.example\"]"),
+        "sealmq.toml:4: listener[0].origins: found a list; allowed: a list of origins, such as \"https://app.example:8443\", or \"*\" for any"
+    );
+    assert_eq!(
         problems("[[listener]]\n[listener.tls]\nkey = \"k\""),
         "sealmq.toml:1: listener[0].bind: missing; allowed: an address and a port, such as \"0.0.0.0:1883\" or \"[::]:1883\"\n\
          sealmq.toml:2: listener[0].tls.cert: missing; allowed: a path"

@@ -47,14 +47,14 @@ fn the_example_loads_with_exactly_its_values() {
     let file = File::new(EXAMPLE);
     let config = file.load(&[]).unwrap();
     let listeners = vec![
-        Listener { bind: "0.0.0.0:1883".parse().unwrap(), tls: None },
+        Listener::plaintext("0.0.0.0:1883".parse().unwrap()),
         Listener {
-            bind: "0.0.0.0:8883".parse().unwrap(),
             tls: Some(Tls {
                 cert: file.path("server.pem"),
                 key: file.path("server.key"),
                 client_ca: Some(file.path("ca.pem")),
             }),
+            ..Listener::plaintext("0.0.0.0:8883".parse().unwrap())
         },
     ];
     let sender = Sender {
@@ -157,4 +157,28 @@ fn port_0_and_both_families_may_stand_together() {
     let bind = |bind: &str| format!("[[listener]]\nbind = \"{bind}\"\n");
     let text: String = ["127.0.0.1:0", "127.0.0.1:0", "0.0.0.0:1883", "[::]:1883"].map(bind).concat();
     assert_eq!(File::new(&text).load(&[]).unwrap().listeners.len(), 4);
+}
+
+#[test]
+fn origins_come_out_as_browsers_send_them() {
+    let read = |origins: &str| {
+        let text = format!("[[listener]]\nbind = \"[::]:8083\"\nwebsocket = true\norigins = [{origins}]");
+        File::new(&text).load(&[]).map(|config| config.listeners[0].origins.clone().unwrap())
+    };
+    for (written, sent) in [
+        ("https://App.Example", "https://app.example"),
+        ("https://app.example:443", "https://app.example"),
+        ("http://app.example:443", "http://app.example:443"),
+        ("http://[::1]:8080", "http://[::1]:8080"),
+        ("app+x://host", "app+x://host"),
+        ("*", "*"),
+    ] {
+        assert_eq!(read(&format!("{written:?}")).unwrap(), [sent]);
+    }
+    assert_eq!(read("").unwrap(), [""; 0]);
+    for wrong in
+        ["app.example", "https://", "https://a/", "https://a:b", "https://a b", "://a", "https://[a]"]
+    {
+        assert!(read(&format!("{wrong:?}")).is_err(), "{wrong}");
+    }
 }

@@ -1,6 +1,7 @@
 //! PUBACK, PUBREC, PUBREL and PUBCOMP, read and written (§3.4 to §3.7): of one form, with two sets of
 //! reason codes. Nearly all of them are a packet identifier and no more, which is the whole of them
-//! before MQTT 5, and is written by mqttbytes. It does not read them: it lets trailing bytes pass.
+//! before MQTT 5: one comes and goes with every message, so they are written in one piece. mqttbytes has
+//! no part in it: it lets trailing bytes pass, and writes field by field.
 
 use super::body::Body;
 use super::fields::Fields;
@@ -8,8 +9,7 @@ use super::frame::PacketType;
 use super::properties::{PropertiesWriter, read_diagnostics};
 use crate::packet::{Ack, Version};
 use crate::{ProtocolError, ReasonCode};
-use bytes::BytesMut;
-use mqttbytes::v4;
+use bytes::{BufMut, BytesMut};
 
 /// PUBACK and PUBREC ([MQTT-3.4.2-1], [MQTT-3.5.2-1]).
 pub(super) fn read(fields: Fields<'_>, version: Version) -> Result<Ack, ProtocolError> {
@@ -55,28 +55,33 @@ fn read_with(
     Ok(ack)
 }
 
-/// Appends the acknowledgement of this type, one of the four.
+/// Appends the acknowledgement of this type, one of the four. Only with properties is anything allocated.
+#[inline]
 pub(super) fn write(packet_type: PacketType, ack: &Ack, version: Version, out: &mut BytesMut) -> bool {
+    let (first, [high, low]) = (packet_type.first_byte(), ack.packet_id.get().to_be_bytes());
+    if version != Version::V5 || ack.reason == ReasonCode::Success && ack.diagnostics.is_none() {
+        out.put_slice(&[first, 2, high, low]);
+        return true;
+    }
+    if ack.diagnostics.is_none() {
+        out.put_slice(&[first, 3, high, low, ack.reason.byte()]);
+        return true;
+    }
     let mut properties = PropertiesWriter::new();
     properties.diagnostics(ack.diagnostics.as_deref());
-    if version != Version::V5 || ack.reason == ReasonCode::Success && properties.is_empty() {
-        return write_short(packet_type, ack.packet_id.get(), out);
-    }
     let mut body = Body::new();
     body.number(ack.packet_id.get());
     body.byte(ack.reason.byte());
-    if !properties.is_empty() {
-        properties.write(&mut body);
-    }
-    body.write(packet_type.first_byte(), out)
+    properties.write(&mut body);
+    body.write(first, out)
 }
 
-fn write_short(packet_type: PacketType, id: u16, out: &mut BytesMut) -> bool {
-    let written = match packet_type {
-        PacketType::PubAck => v4::PubAck::new(id).write(out),
-        PacketType::PubRec => v4::PubRec::new(id).write(out),
-        PacketType::PubRel => v4::PubRel::new(id).write(out),
-        _ => v4::PubComp::new(id).write(out),
-    };
-    written.is_ok()
+/// Appends a PUBACK, and says whether it was written.
+pub fn encode_puback(ack: &Ack, version: Version, out: &mut BytesMut) -> bool {
+    write(PacketType::PubAck, ack, version, out)
+}
+
+/// Appends a PUBREC, and says whether it was written.
+pub fn encode_pubrec(ack: &Ack, version: Version, out: &mut BytesMut) -> bool {
+    write(PacketType::PubRec, ack, version, out)
 }

@@ -28,7 +28,7 @@ const USER_NAME: u8 = 0b1000_0000;
 
 /// The protocol level that the CONNECT at the front of `buffer` asks for, as far as it is there and its
 /// protocol name is one of MQTT: what a refusal is to be answered in, where there is no packet.
-pub fn level(buffer: &[u8]) -> Option<u8> {
+pub fn connect_level(buffer: &[u8]) -> Option<u8> {
     let (first, rest) = buffer.split_first()?;
     if *first != PacketType::Connect.first_byte() {
         return None;

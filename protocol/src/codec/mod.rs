@@ -22,8 +22,9 @@ mod subscribe;
 mod tests;
 mod unsubscribe;
 
-pub use connect::level as connect_level;
-pub use publish::{bytes as publish_bytes, write as encode_publish};
+pub use acknowledgement::{encode_puback, encode_pubrec};
+pub use connect::connect_level;
+pub use publish::{encode_publish, publish_bytes};
 
 use crate::packet::Version;
 use crate::{Packet, ProtocolError};
@@ -151,7 +152,7 @@ fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<P
     frame.check_length(version)?;
     let fields = frame.fields;
     match frame.packet_type {
-        PacketType::Publish => publish::read_from_server(frame, version, limits).map(Packet::Publish),
+        PacketType::Publish => publish::read(frame, version, limits).map(Packet::Publish),
         PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
         PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
         PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),

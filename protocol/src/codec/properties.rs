@@ -88,7 +88,7 @@ impl<'a> Properties<'a> {
                 self.user.add(at, self.fields.rest());
                 continue;
             }
-            // 63 and above are beyond every known one; those of two bytes begin with 0x80.
+            // There is no bit for 64 and above, and no property. One of two bytes would begin with 0x80.
             let bit = 1_u64.checked_shl(identifier.into()).unwrap_or(0);
             if KNOWN & bit == 0 {
                 return Err(ProtocolError::UnknownProperty);

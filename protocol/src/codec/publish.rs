@@ -9,29 +9,15 @@ use super::frame::{Frame, PacketType};
 use super::properties::{MessagePropertiesReader, Properties, id};
 use crate::packet::{
     MessageProperties, OutgoingPublish, PacketId, PayloadFormat, Publish, PublishHeader, SubscriptionId,
-    TopicAlias, Version,
+    SubscriptionIds, TopicAlias, Version,
 };
 use crate::topic::STRING_BYTES_MAX;
 use crate::{ProtocolError, Qos, TopicName};
 use bytes::{BufMut, BytesMut};
 
-pub(super) fn read_from_client(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
-    let publish = read_from_server(frame, version, limits)?;
-    if !publish.subscription_ids.is_empty() {
-        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
-    }
-    Ok(publish)
-}
-
-pub(super) fn read_from_server(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
+/// What either end may send, and subscription identifiers, which are for a server alone.
+#[inline]
+pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Publish, ProtocolError> {
     let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
     let dup = frame.flags & 0b1000 != 0;
     if dup && qos == Qos::AtMostOnce {
@@ -48,22 +34,47 @@ pub(super) fn read_from_server(
         Some(topic)
     };
     let packet_id = if qos == Qos::AtMostOnce { None } else { Some(fields.packet_id()?) };
-    let mut publish = Publish {
+    let mut extras = Extras::default();
+    if version == Version::V5 {
+        extras = read_properties(&mut fields)?;
+        if topic.is_none() && extras.topic_alias.is_none() {
+            return Err(ProtocolError::NoTopic); // §3.3.2.1
+        }
+    }
+    let Extras { topic_alias, message_expiry_s, subscription_ids, properties } = extras;
+    Ok(Publish {
         dup,
         qos,
         retain: frame.flags & 1 != 0,
         topic,
         packet_id,
-        topic_alias: None,
-        message_expiry_s: None,
-        subscription_ids: Vec::new(),
-        properties: None,
-        payload: bytes::Bytes::new(),
-    };
-    if version == Version::V5 {
-        read_properties(&mut fields, &mut publish)?;
+        topic_alias,
+        message_expiry_s,
+        subscription_ids,
+        properties,
+        payload: fields.shared(fields.rest()),
+    })
+}
+
+/// What MQTT 5 has beside topic and payload.
+#[derive(Default)]
+struct Extras {
+    topic_alias: Option<TopicAlias>,
+    message_expiry_s: Option<u32>,
+    subscription_ids: SubscriptionIds,
+    properties: Option<Box<MessageProperties>>,
+}
+
+#[inline]
+pub(super) fn read_from_client(
+    frame: &Frame<'_>,
+    version: Version,
+    limits: &Limits,
+) -> Result<Publish, ProtocolError> {
+    let publish = read(frame, version, limits)?;
+    if !publish.subscription_ids.as_slice().is_empty() {
+        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
     }
-    publish.payload = fields.shared(fields.rest());
     Ok(publish)
 }
 
@@ -74,38 +85,35 @@ pub(super) fn check_levels(topic: &TopicName, limits: &Limits) -> Result<(), Pro
     Ok(())
 }
 
-fn read_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+fn read_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
     if fields.rest().first() == Some(&0) {
         fields.byte()?;
-    } else {
-        read_some_properties(fields, publish)?;
+        return Ok(Extras::default());
     }
-    if publish.topic.is_none() && publish.topic_alias.is_none() {
-        return Err(ProtocolError::NoTopic); // §3.3.2.1
-    }
-    Ok(())
+    read_some_properties(fields)
 }
 
-fn read_some_properties(fields: &mut Fields<'_>, publish: &mut Publish) -> Result<(), ProtocolError> {
+fn read_some_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
+    let mut extras = Extras::default();
     let mut properties = Properties::take(fields)?;
     let mut message = MessagePropertiesReader::default();
     while let Some(identifier) = properties.next()? {
         match identifier {
-            id::MESSAGE_EXPIRY => publish.message_expiry_s = Some(properties.fields.long_number()?),
+            id::MESSAGE_EXPIRY => extras.message_expiry_s = Some(properties.fields.long_number()?),
             id::TOPIC_ALIAS => {
                 let alias = TopicAlias::new(properties.fields.number()?);
-                publish.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
+                extras.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
             }
             id::SUBSCRIPTION_ID => {
                 let number = SubscriptionId::new(properties.fields.variable_number()?);
-                publish.subscription_ids.push(number.ok_or(ProtocolError::PropertyValue)?);
+                extras.subscription_ids.push(number.ok_or(ProtocolError::PropertyValue)?);
             }
             _ if message.read(identifier, &mut properties)? => {}
             _ => return Err(ProtocolError::MisplacedProperty),
         }
     }
-    publish.properties = message.finish(&mut properties);
-    Ok(())
+    extras.properties = message.finish(&mut properties);
+    Ok(extras)
 }
 
 /// The same packet, borrowed.
@@ -116,14 +124,14 @@ pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
         topic: publish.topic.as_ref().map_or("", TopicName::as_str),
         topic_alias: publish.topic_alias,
         message_expiry_s: publish.message_expiry_s,
-        subscription_ids: &publish.subscription_ids,
+        subscription_ids: publish.subscription_ids.as_slice(),
         properties: publish.properties.as_deref(),
         payload: &publish.payload,
     }
 }
 
-/// The bytes that [`write`] appends; 0 when the packet has no form.
-pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
+/// The bytes that [`encode_publish`] appends; 0 when the packet has no form.
+pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
     match Lengths::of(publish, version) {
         Some(lengths) => 1 + variable_number_bytes(lengths.body) + lengths.body,
         None => 0,
@@ -132,9 +140,10 @@ pub fn bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 
 /// Appends a PUBLISH to `out`, and says whether it was written. The payload is copied once, into
 /// room that is made once.
-pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
+#[inline]
+pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
     let Some(lengths) = Lengths::of(publish, version) else { return false };
-    let header = &publish.header;
+    let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
     if !put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out) {
         return false;
@@ -154,7 +163,7 @@ pub fn write(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut
 }
 
 /// QoS 0 has none.
-fn packet_id(header: &PublishHeader) -> Option<PacketId> {
+fn packet_id(header: PublishHeader) -> Option<PacketId> {
     header.packet_id.filter(|_| header.qos > Qos::AtMostOnce)
 }
 
@@ -168,8 +177,9 @@ struct Lengths {
 impl Lengths {
     /// `None` for what has no form: a field past 65,535 bytes, a body past 268,435,455, no identifier
     /// above QoS 0, no topic and no alias.
+    #[inline]
     fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
-        let (topic, packet_id) = (publish.topic, packet_id(&publish.header));
+        let (topic, packet_id) = (publish.topic, packet_id(publish.header));
         let alias = publish.topic_alias.filter(|_| version == Version::V5);
         if topic.len() > STRING_BYTES_MAX
             || topic.is_empty() && alias.is_none()

@@ -6,8 +6,8 @@ use super::{FilterError, ProtocolError, TopicError};
 use crate::packet::Version;
 
 impl ProtocolError {
-    /// The statement that was broken, in the standard of this version. What cannot be in a packet of MQTT
-    /// 3.1.1 is named by MQTT 5 in both.
+    /// The statement that was broken, in the standard of this version. What one of the two cannot have
+    /// is named by the other.
     pub const fn clause(self, version: Version) -> &'static str {
         match version {
             Version::V31 | Version::V311 => self.clause_of_v3(),
@@ -48,7 +48,7 @@ impl ProtocolError {
 
     const fn clause_of_v5(self) -> &'static str {
         match self {
-            Self::RemainingLength => "§2.1.4",
+            Self::RemainingLength | Self::VariableNumber => "MQTT-1.5.5-1",
             Self::Truncated | Self::TrailingBytes => "§4.13.1",
             Self::PacketTooLarge => "MQTT-3.2.2-15",
             Self::ReservedPacketType | Self::ServerPacket | Self::ClientPacket => "§2.1.2",
@@ -69,7 +69,6 @@ impl ProtocolError {
             Self::WillQosWithoutWill => "MQTT-3.1.2-11",
             Self::WillQosThree => "MQTT-3.1.2-12",
             Self::WillRetainWithoutWill => "MQTT-3.1.2-13",
-            // Of MQTT 3.1.1 alone: MQTT 5 allows it.
             Self::PasswordWithoutUserName | Self::KeepAliveExpired => "MQTT-3.1.2-22",
             Self::EmptyClientId => "MQTT-3.1.3-8",
             Self::DupWithoutQos => "MQTT-3.3.1-2",
@@ -83,6 +82,7 @@ impl ProtocolError {
             Self::ReceiveMaximumExceeded => "MQTT-3.3.4-7",
             Self::NoTopic => "§3.3.2.1",
             Self::TopicAlias => "MQTT-3.3.2-8",
+            Self::UnknownTopicAlias => "§3.3.2.3.4",
             Self::QosNotSupported => "MQTT-3.2.2-11",
             Self::RetainNotSupported => "MQTT-3.2.2-14",
             Self::SubscriptionIdFromClient => "MQTT-3.3.4-6",
@@ -102,7 +102,6 @@ impl ProtocolError {
             | Self::PropertyValue => "§2.2.2.2",
             Self::AuthDataWithoutMethod => "§3.1.2.11.10",
             Self::ReasonCode => "§2.4",
-            Self::VariableNumber => "MQTT-1.5.5-1",
             Self::ConnAckFlags => "MQTT-3.2.2-1",
             Self::ConnAckReturnCode => "MQTT-3.2.2-8",
             Self::SessionPresentWithRefusal => "MQTT-3.2.2-6",
@@ -138,8 +137,7 @@ impl FilterError {
             (Self::Share, _) => "MQTT-4.8.2-1",
             (Self::Nul, _) => "MQTT-4.7.3-2",
             (Self::Hash, Version::V5) => "MQTT-4.7.1-1",
-            (Self::Hash, _) => "MQTT-4.7.1-2",
-            (Self::Plus, Version::V5) => "MQTT-4.7.1-2",
+            (Self::Hash, _) | (Self::Plus, Version::V5) => "MQTT-4.7.1-2",
             (Self::Plus, _) => "MQTT-4.7.1-3",
             (Self::TooManyLevels, _) => "§3.9.3",
         }

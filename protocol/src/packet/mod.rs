@@ -8,7 +8,7 @@ mod properties;
 
 pub use properties::{
     ConnAckProperties, ConnectProperties, Diagnostics, MessageProperties, PayloadFormat, SubscriptionId,
-    UserProperties,
+    SubscriptionIds, UserProperties,
 };
 
 use crate::error::FilterError;
@@ -165,7 +165,7 @@ pub struct Publish {
     /// Message Expiry Interval, seconds.
     pub message_expiry_s: Option<u32>,
     /// Which subscriptions the message is for; only a server says so ([MQTT-3.3.4-6]).
-    pub subscription_ids: Vec<SubscriptionId>,
+    pub subscription_ids: SubscriptionIds,
     /// What is passed on with the message.
     pub properties: Option<Box<MessageProperties>>,
     /// What.
@@ -350,6 +350,9 @@ impl std::fmt::Debug for Will {
             .field("payload_bytes", &self.payload.len())
             .field("qos", &self.qos)
             .field("retain", &self.retain)
+            .field("delay_s", &self.delay_s)
+            .field("message_expiry_s", &self.message_expiry_s)
+            .field("properties", &self.properties)
             .finish()
     }
 }
@@ -365,6 +368,8 @@ impl std::fmt::Debug for Publish {
             .field("packet_id", &self.packet_id)
             .field("topic_alias", &self.topic_alias)
             .field("message_expiry_s", &self.message_expiry_s)
+            .field("subscription_ids", &self.subscription_ids.as_slice())
+            .field("properties", &self.properties)
             .field("payload_bytes", &self.payload.len())
             .finish()
     }

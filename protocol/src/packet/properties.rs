@@ -28,6 +28,32 @@ impl SubscriptionId {
     }
 }
 
+/// The subscription identifiers of a PUBLISH, in the order in which they came. Nearly always none, and
+/// then one word large: a PUBLISH is moved often.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[allow(clippy::box_collection, reason = "one word where there is none")]
+pub struct SubscriptionIds(Option<Box<Vec<SubscriptionId>>>);
+
+impl SubscriptionIds {
+    /// All of them.
+    pub fn as_slice(&self) -> &[SubscriptionId] {
+        self.0.as_deref().map_or(&[], Vec::as_slice)
+    }
+
+    /// One more.
+    pub fn push(&mut self, id: SubscriptionId) {
+        self.0.get_or_insert_default().push(id);
+    }
+}
+
+impl FromIterator<SubscriptionId> for SubscriptionIds {
+    fn from_iter<I: IntoIterator<Item = SubscriptionId>>(ids: I) -> Self {
+        let mut all = Self::default();
+        ids.into_iter().for_each(|id| all.push(id));
+        all
+    }
+}
+
 /// What the publisher says of its payload (§3.3.2.3.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PayloadFormat {
@@ -232,7 +258,7 @@ impl std::fmt::Debug for ConnectProperties {
 
 /// The properties of a CONNACK (§3.2.2.3). The default says nothing, so what the standard gives then
 /// holds.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Clone, PartialEq, Eq, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "the standard has four switches here")]
 pub struct ConnAckProperties {
     /// Session Expiry Interval, seconds, where it is not what the client asked for.
@@ -267,6 +293,23 @@ pub struct ConnAckProperties {
     pub authentication_data: Option<Bytes>,
     /// Reason String and user properties.
     pub diagnostics: Diagnostics,
+}
+
+impl std::fmt::Debug for ConnAckProperties {
+    /// Without authentication data: it may be a secret.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnAckProperties")
+            .field("session_expiry_s", &self.session_expiry_s)
+            .field("receive_maximum", &self.receive_maximum)
+            .field("maximum_qos", &self.maximum_qos)
+            .field("maximum_packet_size", &self.maximum_packet_size)
+            .field("assigned_client_id", &self.assigned_client_id)
+            .field("topic_alias_maximum", &self.topic_alias_maximum)
+            .field("server_keep_alive_s", &self.server_keep_alive_s)
+            .field("authentication_method", &self.authentication_method)
+            .field("diagnostics", &self.diagnostics)
+            .finish_non_exhaustive()
+    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
-//! CONNECT, field by field.
+//! CONNECT of MQTT 3.1 and 3.1.1, field by field.
 
-use super::{LIMITS, refused, sent, string};
+use super::{LIMITS, sent_in, string};
 use crate::codec::{decode, encode};
 use crate::error::{ProtocolError, TopicError};
 use crate::packet::{Connect, Version, Will};
-use crate::{ConnectReturnCode, Packet, Qos};
+use crate::{Packet, Qos, ReasonCode};
 use bytes::{Bytes, BytesMut};
 
 fn body(name: &str, level: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
@@ -14,6 +14,15 @@ fn body(name: &str, level: u8, flags: u8, payload: &[u8]) -> Vec<u8> {
 /// A CONNECT of MQTT 3.1.1 from the client `c`.
 fn v311(flags: u8, rest: &[u8]) -> Vec<u8> {
     body("MQTT", 4, flags, &[b"\0\x01c", rest].concat())
+}
+
+/// The version of the connection is not settled yet.
+fn sent(first: u8, body: &[u8]) -> Result<Packet, ProtocolError> {
+    sent_in(Version::V5, first, body)
+}
+
+fn refused(first: u8, body: &[u8]) -> ProtocolError {
+    sent(first, body).expect_err("well formed")
 }
 
 fn connect(body: &[u8]) -> Connect {
@@ -27,11 +36,26 @@ fn connect(body: &[u8]) -> Connect {
 fn every_field_is_read() {
     let read = connect(&v311(0xF6, b"\0\x03w/t\0\x02\0\xFF\0\x01u\0\x02\xFF\0"));
     assert_eq!(read.version, Version::V311);
-    assert_eq!((&read.client_id[..], read.clean_session, read.keep_alive_s), ("c", true, 60));
+    assert_eq!((&read.client_id[..], read.clean_start, read.keep_alive_s), ("c", true, 60));
     let payload = Bytes::from_static(b"\0\xFF");
-    let will = Will { topic: "w/t".parse().unwrap(), payload, qos: Qos::ExactlyOnce, retain: true };
+    let will = Will {
+        topic: "w/t".parse().unwrap(),
+        payload,
+        qos: Qos::ExactlyOnce,
+        retain: true,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: None,
+    };
     assert_eq!(read.will, Some(will));
     assert_eq!(read.user_name.as_deref(), Some("u"));
+}
+
+#[test]
+fn clean_session_says_how_long_the_session_is_kept() {
+    let [kept, clean] = [0, 2].map(|flags| connect(&v311(flags, b"")));
+    assert_eq!((kept.clean_start, kept.session_expiry_s), (false, u32::MAX));
+    assert_eq!((clean.clean_start, clean.session_expiry_s), (true, 0));
 }
 
 #[test]
@@ -62,22 +86,22 @@ fn password_without_user_name_is_refused() {
 }
 
 #[test]
-fn unknown_protocol_name_is_refused_without_answer() {
+fn unknown_protocol_name_is_refused() {
     // [MQTT-3.1.2-1]
     for name in ["", "mqtt", "MQTT2", "MQIsdp2"] {
         let error = refused(0x10, &body(name, 4, 0, b"\0\x01c"));
-        assert_eq!((error, error.connect_return_code()), (ProtocolError::ProtocolName, None));
+        assert_eq!(error, ProtocolError::ProtocolName);
     }
 }
 
 #[test]
 fn unknown_level_is_answered_with_return_code_1() {
     // [MQTT-3.1.2-2]. What follows the level is another version's, so it is not looked at.
-    let answer = Some(ConnectReturnCode::UnacceptableProtocolVersion);
-    for (name, level) in [("MQTT", 5), ("MQTT", 3), ("MQTT", 0x84), ("MQIsdp", 4), ("MQTT", 0)] {
+    for (name, level) in [("MQTT", 6), ("MQTT", 3), ("MQTT", 0x84), ("MQIsdp", 4), ("MQTT", 0)] {
         let error = refused(0x10, &[&string(name)[..], &[level], b"\xFF\xFF"].concat());
         assert_eq!(error, ProtocolError::UnacceptableProtocolVersion { level });
-        assert_eq!(error.connect_return_code(), answer);
+        assert_eq!(error.reason(), ReasonCode::UnsupportedProtocolVersion);
+        assert_eq!(error.reason().connect_return_code(), 1);
     }
 }
 
@@ -151,7 +175,7 @@ fn connect_ends_with_its_last_field() {
 fn connect_keeps_no_read_buffer_alive() {
     let bytes = super::packet(0x10, &v311(0xC6, b"\0\x01w\0\x01m\0\x01u\0\x01p"));
     let mut buffer = BytesMut::from(&bytes[..]).freeze();
-    let read = decode(&mut buffer, &LIMITS).unwrap();
+    let read = decode(&mut buffer, Version::V311, &LIMITS).unwrap();
     assert!(buffer.is_unique(), "{read:?}");
 }
 
@@ -160,6 +184,6 @@ fn connect_with_a_field_too_long_is_not_written() {
     let mut out = BytesMut::new();
     let mut too_long = connect(&v311(0xC2, b"\0\x01u\0\x01p"));
     too_long.password = Some(vec![0; 65_536].into());
-    assert!(!encode(&Packet::Connect(Box::new(too_long)), &mut out));
+    assert!(!encode(&Packet::Connect(Box::new(too_long)), Version::V311, &mut out));
     assert!(out.is_empty());
 }
