@@ -114,7 +114,10 @@ fn core_folders_have_no_io_and_no_clock() {
 fn only_the_codec_uses_the_codec_underneath() {
     let name = concat!("mqtt", "bytes");
     let others = sources().into_iter().filter(|source| !source.path.starts_with("protocol/src/codec"));
-    let uses = |line: &str| line.contains(name) && !line.trim_start().starts_with("//");
+    // rumqttc, a foreign client of the tests, has a module of that name.
+    let foreign = concat!("rumqttc::v5::mqtt", "bytes");
+    let uses =
+        |line: &str| line.contains(name) && !line.contains(foreign) && !line.trim_start().starts_with("//");
     let breaches = others.filter(|source| source.text.lines().any(uses)).map(|source| source.path);
     assert_none("only protocol/src/codec may know it", breaches);
 }

@@ -1,4 +1,4 @@
-//! Foreign clients: real `mosquitto_pub` and `mosquitto_sub`, in what people use them for.
+//! Real `mosquitto_pub` and `mosquitto_sub` with MQTT 3.1.1.
 
 use crate::harness::clients::{
     Received, Subscriber, plain, publish, publish_lines, publish_stdin, publish_tls,
