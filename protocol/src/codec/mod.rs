@@ -30,6 +30,7 @@ use crate::packet::Version;
 use crate::{Packet, ProtocolError};
 use bytes::{Buf, Bytes, BytesMut};
 use frame::{Frame, Framed, PacketType, frame_length};
+use publish::Sender;
 
 /// What a peer may not pass, though the standard allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,69 +107,82 @@ pub fn packet_bytes(packet: &Packet, version: Version) -> usize {
     out.len()
 }
 
+/// What is taken from the front of a buffer: nothing while it is not whole. A packet is built right in
+/// here by who reads it, since to move it costs as much as to read it.
+type Taken = Result<Option<Packet>, ProtocolError>;
+
 fn take(
     buffer: &mut Bytes,
     version: Version,
     limits: &Limits,
-    read: fn(&Frame<'_>, Version, &Limits) -> Result<Packet, ProtocolError>,
-) -> Result<Option<Packet>, ProtocolError> {
+    read: fn(&Frame<'_>, Version, &Limits) -> Taken,
+) -> Taken {
     let Framed::Whole(bytes) = frame_length(buffer, limits)? else {
         return Ok(None);
     };
     let frame = Frame::new(buffer, bytes, version)?;
-    let packet = read(&frame, version, limits)?;
+    let taken = read(&frame, version, limits);
     buffer.advance(bytes);
-    Ok(Some(packet))
+    taken
 }
 
-fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     if frame.packet_type == PacketType::Connect {
-        return connect::read(frame, limits).map(|it| Packet::Connect(Box::new(it)));
+        let connect = connect::read(frame, limits)?;
+        return Ok(Some(Packet::Connect(Box::new(connect))));
     }
     frame.check_length(version)?;
     let fields = frame.fields;
-    match frame.packet_type {
-        PacketType::Publish => publish::read_from_client(frame, version, limits).map(Packet::Publish),
-        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
-        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
-        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
-        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
-        PacketType::PingReq => ping::read(fields).map(|()| Packet::PingReq),
-        PacketType::Subscribe => subscribe::read(fields, version, limits).map(Packet::Subscribe),
-        PacketType::Unsubscribe => unsubscribe::read(fields, version, limits).map(Packet::Unsubscribe),
-        PacketType::Disconnect => {
-            disconnect::read_from_client(fields, version).map(|it| Packet::Disconnect(Box::new(it)))
+    let packet = match frame.packet_type {
+        PacketType::Publish => return publish::read(frame, version, limits, Sender::Client),
+        PacketType::PubAck => Packet::PubAck(acknowledgement::read(fields, version)?),
+        PacketType::PubRec => Packet::PubRec(acknowledgement::read(fields, version)?),
+        PacketType::PubRel => Packet::PubRel(acknowledgement::read_release(fields, version)?),
+        PacketType::PubComp => Packet::PubComp(acknowledgement::read_release(fields, version)?),
+        PacketType::PingReq => {
+            ping::read(fields)?;
+            Packet::PingReq
         }
-        PacketType::Auth => auth::read_from_client(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::Subscribe => Packet::Subscribe(subscribe::read(fields, version, limits)?),
+        PacketType::Unsubscribe => Packet::Unsubscribe(unsubscribe::read(fields, version, limits)?),
+        PacketType::Disconnect => {
+            Packet::Disconnect(Box::new(disconnect::read_from_client(fields, version)?))
+        }
+        PacketType::Auth => Packet::Auth(Box::new(auth::read_from_client(fields)?)),
         PacketType::Connect
         | PacketType::ConnAck
         | PacketType::SubAck
         | PacketType::UnsubAck
-        | PacketType::PingResp => Err(ProtocolError::ServerPacket),
-    }
+        | PacketType::PingResp => return Err(ProtocolError::ServerPacket),
+    };
+    Ok(Some(packet))
 }
 
-fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     frame.check_length(version)?;
     let fields = frame.fields;
-    match frame.packet_type {
-        PacketType::Publish => publish::read(frame, version, limits).map(Packet::Publish),
-        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
-        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
-        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
-        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
-        PacketType::PingResp => ping::read(fields).map(|()| Packet::PingResp),
-        PacketType::ConnAck => connack::read(fields, version).map(|it| Packet::ConnAck(Box::new(it))),
-        PacketType::SubAck => subscribe::read_ack(fields, version).map(Packet::SubAck),
-        PacketType::UnsubAck => unsubscribe::read_ack(fields, version).map(Packet::UnsubAck),
-        PacketType::Disconnect if version == Version::V5 => {
-            disconnect::read_from_server(fields).map(|it| Packet::Disconnect(Box::new(it)))
+    let packet = match frame.packet_type {
+        PacketType::Publish => return publish::read(frame, version, limits, Sender::Server),
+        PacketType::PubAck => Packet::PubAck(acknowledgement::read(fields, version)?),
+        PacketType::PubRec => Packet::PubRec(acknowledgement::read(fields, version)?),
+        PacketType::PubRel => Packet::PubRel(acknowledgement::read_release(fields, version)?),
+        PacketType::PubComp => Packet::PubComp(acknowledgement::read_release(fields, version)?),
+        PacketType::PingResp => {
+            ping::read(fields)?;
+            Packet::PingResp
         }
-        PacketType::Auth => auth::read_from_server(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::ConnAck => Packet::ConnAck(Box::new(connack::read(fields, version)?)),
+        PacketType::SubAck => Packet::SubAck(subscribe::read_ack(fields, version)?),
+        PacketType::UnsubAck => Packet::UnsubAck(unsubscribe::read_ack(fields, version)?),
+        PacketType::Disconnect if version == Version::V5 => {
+            Packet::Disconnect(Box::new(disconnect::read_from_server(fields)?))
+        }
+        PacketType::Auth => Packet::Auth(Box::new(auth::read_from_server(fields)?)),
         PacketType::Connect
         | PacketType::Subscribe
         | PacketType::Unsubscribe
         | PacketType::PingReq
-        | PacketType::Disconnect => Err(ProtocolError::ClientPacket),
-    }
+        | PacketType::Disconnect => return Err(ProtocolError::ClientPacket),
+    };
+    Ok(Some(packet))
 }
