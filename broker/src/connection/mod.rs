@@ -185,17 +185,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = self.io.take();
         }
         while !self.turn.is_full() {
-            let Some(packet) =
-                codec::decode(&mut self.input, self.version, &limits).map_err(Ending::Protocol)?
-            else {
-                // The beginning of a packet goes in front of what comes next.
-                self.io.read.extend_from_slice(&self.input);
-                self.input = Bytes::new();
-                return codec::missing(&self.io.read, &limits).map_err(Ending::Protocol);
-            };
-            self.turn.count_packet();
-            self.session.handle_packet(packet, now.instant);
-            self.carry_out(now)?;
+            match codec::decode(&mut self.input, self.version, &limits) {
+                Ok(Some(packet)) => {
+                    self.turn.count_packet();
+                    self.session.handle_packet(packet, now.instant);
+                    self.carry_out(now)?;
+                }
+                Ok(None) => {
+                    // The beginning of a packet goes in front of what comes next.
+                    self.io.read.extend_from_slice(&self.input);
+                    self.input = Bytes::new();
+                    return codec::missing(&self.io.read, &limits).map_err(Ending::Protocol);
+                }
+                Err(error) => return Err(Ending::Protocol(error)),
+            }
         }
         Ok(0)
     }

@@ -151,25 +151,24 @@ impl Ingress {
         }
         let Rule { payload: kind, on_refusal } = self.policies.of(topic);
         let policy = match kind {
-            Payload::Plain => {
-                if !submission.keeps_its_format() {
-                    return Err((Refusal::PayloadFormat, None));
-                }
-                let message = Message::admitted(submission, false, now.instant);
-                return Ok(Admitted { message, fingerprint: None });
-            }
-            Payload::Stamped => Policy::Stamped,
-            Payload::Sealed => Policy::Sealed,
-            Payload::EndToEnd => Policy::EndToEnd,
+            Payload::Plain => None,
+            Payload::Stamped => Some(Policy::Stamped),
+            Payload::Sealed => Some(Policy::Sealed),
+            Payload::EndToEnd => Some(Policy::EndToEnd),
         };
-        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(&submission.payload)));
-        let opened = self
-            .opener
-            .open(replay, policy, topic.as_str(), &submission.payload, now.unix_s)
-            .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
-        submission.payload = opened.plaintext;
-        if kind != Payload::EndToEnd {
-            submission.forget_envelope();
+        let mut fingerprint = None;
+        if let Some(policy) = policy {
+            fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(&submission.payload)));
+            let opened = self
+                .opener
+                .open(replay, policy, topic.as_str(), &submission.payload, now.unix_s)
+                .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
+            submission.payload = opened.plaintext;
+            if policy != Policy::EndToEnd {
+                submission.forget_envelope();
+            }
+        } else if !submission.keeps_its_format() {
+            return Err((Refusal::PayloadFormat, None));
         }
         let confidential = kind == Payload::Sealed;
         Ok(Admitted { message: Message::admitted(submission, confidential, now.instant), fingerprint })

@@ -128,7 +128,7 @@ impl Session {
 
     #[inline]
     fn take_publish(&mut self, publish: Publish) -> Result<(), ProtocolError> {
-        let Publish { dup, qos, retain, packet_id, message_expiry_s, properties, payload, .. } = publish;
+        let Publish { dup, qos, retain, packet_id, .. } = publish;
         if qos.bits() > self.offer.qos_max {
             return Err(ProtocolError::QosNotSupported); // [MQTT-3.2.2-11]
         }
@@ -146,6 +146,7 @@ impl Session {
             return Ok(());
         }
         self.inbound.count(qos)?;
+        let Publish { message_expiry_s, properties, payload, .. } = publish;
         let submission = Submission { topic, payload, qos, retain, message_expiry_s, properties };
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
