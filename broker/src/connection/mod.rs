@@ -16,6 +16,7 @@ pub(crate) use handshake::{Peer, serve};
 use crate::auth::acl::Permissions;
 use crate::auth::{Exchange, Identity};
 use crate::broker::{Broker, Rulebook};
+use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
@@ -339,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn publish_will(&mut self, will: Will, now: Now) {
         // Where the reload took the user away, the permissions that it had last hold for its will.
         let _ = self.renew_rules();
-        if let Outcome::Refused(refusal, _) = self.route(will.into(), None, now) {
+        if let Outcome::Refused(refusal, _) = self.route(Submission::of_will(will, now.instant), None, now) {
             self.report(refusal);
         }
         self.end_turn();
