@@ -121,68 +121,64 @@ fn take(
         return Ok(None);
     };
     let frame = Frame::new(buffer, bytes, version)?;
-    let taken = read(&frame, version, limits);
+    let packet = read(&frame, version, limits);
     buffer.advance(bytes);
-    taken
+    packet
+}
+
+#[inline]
+fn taken<T>(read: Result<T, ProtocolError>, packet: impl FnOnce(T) -> Packet) -> Taken {
+    Ok(Some(packet(read?)))
 }
 
 fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     if frame.packet_type == PacketType::Connect {
-        let connect = connect::read(frame, limits)?;
-        return Ok(Some(Packet::Connect(Box::new(connect))));
+        return taken(connect::read(frame, limits), |it| Packet::Connect(Box::new(it)));
     }
     frame.check_length(version)?;
     let fields = frame.fields;
-    let packet = match frame.packet_type {
-        PacketType::Publish => return publish::read(frame, version, limits, Sender::Client),
-        PacketType::PubAck => Packet::PubAck(acknowledgement::read(fields, version)?),
-        PacketType::PubRec => Packet::PubRec(acknowledgement::read(fields, version)?),
-        PacketType::PubRel => Packet::PubRel(acknowledgement::read_release(fields, version)?),
-        PacketType::PubComp => Packet::PubComp(acknowledgement::read_release(fields, version)?),
-        PacketType::PingReq => {
-            ping::read(fields)?;
-            Packet::PingReq
-        }
-        PacketType::Subscribe => Packet::Subscribe(subscribe::read(fields, version, limits)?),
-        PacketType::Unsubscribe => Packet::Unsubscribe(unsubscribe::read(fields, version, limits)?),
+    match frame.packet_type {
+        PacketType::Publish => publish::read(frame, version, limits, Sender::Client),
+        PacketType::PubAck => taken(acknowledgement::read(fields, version), Packet::PubAck),
+        PacketType::PubRec => taken(acknowledgement::read(fields, version), Packet::PubRec),
+        PacketType::PubRel => taken(acknowledgement::read_release(fields, version), Packet::PubRel),
+        PacketType::PubComp => taken(acknowledgement::read_release(fields, version), Packet::PubComp),
+        PacketType::PingReq => taken(ping::read(fields), |()| Packet::PingReq),
+        PacketType::Subscribe => taken(subscribe::read(fields, version, limits), Packet::Subscribe),
+        PacketType::Unsubscribe => taken(unsubscribe::read(fields, version, limits), Packet::Unsubscribe),
         PacketType::Disconnect => {
-            Packet::Disconnect(Box::new(disconnect::read_from_client(fields, version)?))
+            taken(disconnect::read_from_client(fields, version), |it| Packet::Disconnect(Box::new(it)))
         }
-        PacketType::Auth => Packet::Auth(Box::new(auth::read_from_client(fields)?)),
+        PacketType::Auth => taken(auth::read_from_client(fields), |it| Packet::Auth(Box::new(it))),
         PacketType::Connect
         | PacketType::ConnAck
         | PacketType::SubAck
         | PacketType::UnsubAck
-        | PacketType::PingResp => return Err(ProtocolError::ServerPacket),
-    };
-    Ok(Some(packet))
+        | PacketType::PingResp => Err(ProtocolError::ServerPacket),
+    }
 }
 
 fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     frame.check_length(version)?;
     let fields = frame.fields;
-    let packet = match frame.packet_type {
-        PacketType::Publish => return publish::read(frame, version, limits, Sender::Server),
-        PacketType::PubAck => Packet::PubAck(acknowledgement::read(fields, version)?),
-        PacketType::PubRec => Packet::PubRec(acknowledgement::read(fields, version)?),
-        PacketType::PubRel => Packet::PubRel(acknowledgement::read_release(fields, version)?),
-        PacketType::PubComp => Packet::PubComp(acknowledgement::read_release(fields, version)?),
-        PacketType::PingResp => {
-            ping::read(fields)?;
-            Packet::PingResp
-        }
-        PacketType::ConnAck => Packet::ConnAck(Box::new(connack::read(fields, version)?)),
-        PacketType::SubAck => Packet::SubAck(subscribe::read_ack(fields, version)?),
-        PacketType::UnsubAck => Packet::UnsubAck(unsubscribe::read_ack(fields, version)?),
+    match frame.packet_type {
+        PacketType::Publish => publish::read(frame, version, limits, Sender::Server),
+        PacketType::PubAck => taken(acknowledgement::read(fields, version), Packet::PubAck),
+        PacketType::PubRec => taken(acknowledgement::read(fields, version), Packet::PubRec),
+        PacketType::PubRel => taken(acknowledgement::read_release(fields, version), Packet::PubRel),
+        PacketType::PubComp => taken(acknowledgement::read_release(fields, version), Packet::PubComp),
+        PacketType::PingResp => taken(ping::read(fields), |()| Packet::PingResp),
+        PacketType::ConnAck => taken(connack::read(fields, version), |it| Packet::ConnAck(Box::new(it))),
+        PacketType::SubAck => taken(subscribe::read_ack(fields, version), Packet::SubAck),
+        PacketType::UnsubAck => taken(unsubscribe::read_ack(fields, version), Packet::UnsubAck),
         PacketType::Disconnect if version == Version::V5 => {
-            Packet::Disconnect(Box::new(disconnect::read_from_server(fields)?))
+            taken(disconnect::read_from_server(fields), |it| Packet::Disconnect(Box::new(it)))
         }
-        PacketType::Auth => Packet::Auth(Box::new(auth::read_from_server(fields)?)),
+        PacketType::Auth => taken(auth::read_from_server(fields), |it| Packet::Auth(Box::new(it))),
         PacketType::Connect
         | PacketType::Subscribe
         | PacketType::Unsubscribe
         | PacketType::PingReq
-        | PacketType::Disconnect => return Err(ProtocolError::ClientPacket),
-    };
-    Ok(Some(packet))
+        | PacketType::Disconnect => Err(ProtocolError::ClientPacket),
+    }
 }

@@ -176,17 +176,18 @@ impl Lengths {
     /// above QoS 0, no topic and no alias.
     #[inline]
     fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
-        let (topic, packet_id) = (publish.topic, packet_id(publish.header));
-        let alias = publish.topic_alias.filter(|_| version == Version::V5);
-        if topic.len() > STRING_BYTES_MAX
-            || topic.is_empty() && alias.is_none()
-            || packet_id.is_none() && publish.header.qos > Qos::AtMostOnce
-        {
+        let OutgoingPublish { header, topic, topic_alias, .. } = *publish;
+        let is_v5 = version == Version::V5;
+        if topic.len() > STRING_BYTES_MAX || topic.is_empty() && !(is_v5 && topic_alias.is_some()) {
             return None;
         }
-        let mut body = 2 + topic.len() + packet_id.map_or(0, |_| size_of::<PacketId>());
+        let mut body = 2 + topic.len();
+        if header.qos > Qos::AtMostOnce {
+            header.packet_id?;
+            body += size_of::<PacketId>();
+        }
         let mut properties = 0;
-        if version == Version::V5 {
+        if is_v5 {
             properties = properties_bytes(publish)?;
             body += variable_number_bytes(properties) + properties;
         }
