@@ -7,6 +7,7 @@ use crate::auth::acl::Permissions;
 use crate::auth::{Auth, Identity, Senders};
 use crate::error::StartError;
 use crate::ingress::Ingress;
+use crate::ingress::message::Submission;
 use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
@@ -178,7 +179,8 @@ impl Broker {
             return;
         }
         let permissions = rules.permissions(&client_id, identity.user().map(|user| &**user));
-        match rules.ingress.admit(will.into(), &permissions, &self.replay, now) {
+        let will = Submission::of_will(will, now.instant);
+        match rules.ingress.admit(will, &permissions, &self.replay, now) {
             Ok(admitted) => {
                 self.router.route(admitted.message, &mut turn);
             }

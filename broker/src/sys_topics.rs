@@ -25,7 +25,8 @@ pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
                 continue;
             }
             if let Ok(topic) = format!("$SYS/broker/{name}").parse() {
-                broker.router.route(Message::of_broker(topic, Bytes::from(value.clone())), &mut turn);
+                let message = Message::of_broker(topic, Bytes::from(value.clone()));
+                broker.router.route(Arc::new(message), &mut turn);
             }
             said.insert(name, value);
         }

@@ -2,7 +2,8 @@
 
 use super::Connection;
 use crate::delivery::Subscription;
-use crate::ingress::{Admitted, Refusal, Submission};
+use crate::ingress::message::Submission;
+use crate::ingress::{Admitted, Refusal};
 use crate::now::Now;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
@@ -23,13 +24,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
         match action {
             Action::Send(packet) => self.send(&packet)?,
-            Action::Acknowledge(acknowledgement, position) => {
-                if self.held.is_empty() && position == Position::START {
-                    self.acknowledge(&acknowledgement);
-                } else {
-                    self.held.push_back((acknowledgement, position));
-                }
-            }
+            Action::Acknowledge(acknowledgement, position) => self.owe(acknowledgement, position),
             Action::Deliver(dispatch) => {
                 self.turn.sent += 1;
                 let written = codec::encode_publish(&dispatch.as_packet(), self.version, &mut self.io.out);
@@ -38,7 +33,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Route(submission, receipt) => {
                 self.turn.received += 1;
                 let outcome = self.route(submission, receipt.exactly_once(), now);
-                self.session.handle_outcome(receipt, &outcome);
+                if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, &outcome) {
+                    self.owe(acknowledgement, position);
+                }
             }
             Action::Report(refusal) => self.report(refusal),
             Action::Permit(subscribe) => self.permit(subscribe),
@@ -65,6 +62,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Err(Ending::AnswerTooLarge);
         }
         Ok(())
+    }
+
+    /// PUBACK or PUBREC, once the store has reached the position and those before have left.
+    fn owe(&mut self, acknowledgement: Acknowledgement, position: Position) {
+        if self.held.is_empty() && position == Position::START {
+            self.acknowledge(&acknowledgement);
+        } else {
+            self.held.push_back((acknowledgement, position));
+        }
     }
 
     /// PUBACK or PUBREC; what it says for people is left out where the client has no room for it.

@@ -16,6 +16,7 @@ pub(crate) use handshake::{Peer, serve};
 use crate::auth::acl::Permissions;
 use crate::auth::{Exchange, Identity};
 use crate::broker::{Broker, Rulebook};
+use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
@@ -185,17 +186,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.input = self.io.take();
         }
         while !self.turn.is_full() {
-            let Some(packet) =
-                codec::decode(&mut self.input, self.version, &limits).map_err(Ending::Protocol)?
-            else {
-                // The beginning of a packet goes in front of what comes next.
-                self.io.read.extend_from_slice(&self.input);
-                self.input = Bytes::new();
-                return codec::missing(&self.io.read, &limits).map_err(Ending::Protocol);
-            };
-            self.turn.count_packet();
-            self.session.handle_packet(packet, now.instant);
-            self.carry_out(now)?;
+            match codec::decode(&mut self.input, self.version, &limits) {
+                Ok(Some(packet)) => {
+                    self.turn.count_packet();
+                    self.session.handle_packet(packet, now.instant);
+                    self.carry_out(now)?;
+                }
+                Ok(None) => {
+                    // The beginning of a packet goes in front of what comes next.
+                    self.io.read.extend_from_slice(&self.input);
+                    self.input = Bytes::new();
+                    return codec::missing(&self.io.read, &limits).map_err(Ending::Protocol);
+                }
+                Err(error) => return Err(Ending::Protocol(error)),
+            }
         }
         Ok(0)
     }
@@ -336,7 +340,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn publish_will(&mut self, will: Will, now: Now) {
         // Where the reload took the user away, the permissions that it had last hold for its will.
         let _ = self.renew_rules();
-        if let Outcome::Refused(refusal, _) = self.route(will.into(), None, now) {
+        if let Outcome::Refused(refusal, _) = self.route(Submission::of_will(will, now.instant), None, now) {
             self.report(refusal);
         }
         self.end_turn();

@@ -2,9 +2,8 @@
 //! its publisher was permitted, its envelope opened, its stamp fresh. Only this folder can build one,
 //! besides the broker's own reports, which come by [`Message::of_broker`].
 
-use super::Submission;
 use bytes::Bytes;
-use sealmq_protocol::packet::MessageProperties;
+use sealmq_protocol::packet::{MessageProperties, Will};
 use sealmq_protocol::{Qos, TopicName};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -34,25 +33,99 @@ pub(crate) struct Message {
 }
 
 /// What only some messages have.
-#[derive(Clone, Default)]
-struct Extras {
+pub(crate) struct Extras {
     /// When the message expiry is over.
     expires: Option<Instant>,
     properties: Option<Box<MessageProperties>>,
 }
 
-impl Message {
-    /// A message that passed every check of this folder at the time of `now`.
+/// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will. It is built once, and
+/// stays where it is; but nobody gets the message before [`super::Ingress::admit`] lets it pass.
+#[derive(Debug)]
+pub(crate) struct Submission(Arc<Message>);
+
+impl Submission {
     #[inline]
-    pub(super) fn admitted(submission: Submission, confidential: bool, now: Instant) -> Self {
-        let Submission { topic, payload, qos, retain, message_expiry_s, properties } = submission;
-        let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
-        let expires = lasts.and_then(|lasts| now.checked_add(lasts));
-        let has_extras = expires.is_some() || properties.is_some();
-        let extras = has_extras.then(|| Box::new(Extras { expires, properties }));
-        Self { qos, retain, confidential, ..Self::of(topic, payload, extras) }
+    pub(crate) fn new(
+        topic: TopicName,
+        payload: Bytes,
+        qos: Qos,
+        retain: bool,
+        extras: Option<Box<Extras>>,
+    ) -> Self {
+        Self(Arc::new(Message { qos, retain, ..Message::of(topic, payload, extras) }))
     }
 
+    /// A will that is published at the time of `now`.
+    pub(crate) fn of_will(will: Will, now: Instant) -> Self {
+        let Will { topic, payload, qos, retain, message_expiry_s, properties, delay_s: _ } = will;
+        Self::new(topic, payload, qos, retain, Extras::of(message_expiry_s, properties, now))
+    }
+
+    pub(crate) fn topic(&self) -> &TopicName {
+        self.0.topic()
+    }
+
+    pub(super) fn payload(&self) -> &Bytes {
+        self.0.payload()
+    }
+
+    pub(super) fn properties(&self) -> Option<&MessageProperties> {
+        self.0.properties()
+    }
+
+    /// It passed every check of this folder.
+    pub(super) fn admitted(self) -> Arc<Message> {
+        self.0
+    }
+
+    /// The same, and was an envelope with this in it.
+    pub(super) fn opened(
+        self,
+        payload: Bytes,
+        properties: Option<Box<MessageProperties>>,
+        confidential: bool,
+    ) -> Arc<Message> {
+        let Message { qos, retain, .. } = *self.0;
+        let extras = Extras::of_some(self.0.expires(), properties);
+        let topic = self.0.topic.clone();
+        Arc::new(Message { qos, retain, confidential, ..Message::of(topic, payload, extras) })
+    }
+
+    /// Of QoS 1, to be retained.
+    #[cfg(test)]
+    pub(super) fn for_tests(
+        topic: &str,
+        payload: &'static [u8],
+        properties: Option<MessageProperties>,
+    ) -> Self {
+        let (topic, payload) = (topic.parse().unwrap(), Bytes::from_static(payload));
+        let extras = Extras::of_some(None, properties.map(Box::new));
+        let message = Message::of(topic, payload, extras);
+        Self(Arc::new(Message { qos: Qos::AtLeastOnce, retain: true, ..message }))
+    }
+}
+
+impl Extras {
+    /// Of a message that is submitted at the time of `now`.
+    #[inline]
+    pub(crate) fn of(
+        message_expiry_s: Option<u32>,
+        properties: Option<Box<MessageProperties>>,
+        now: Instant,
+    ) -> Option<Box<Self>> {
+        let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
+        Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties)
+    }
+
+    fn of_some(expires: Option<Instant>, properties: Option<Box<MessageProperties>>) -> Option<Box<Self>> {
+        let is_some = expires.is_some() || properties.is_some();
+        is_some.then(|| Box::new(Self { expires, properties }))
+    }
+}
+
+impl Message {
+    #[inline]
     fn of(topic: TopicName, payload: Bytes, extras: Option<Box<Extras>>) -> Self {
         let properties = extras.as_ref().and_then(|extras| extras.properties.as_ref());
         let size =
@@ -71,16 +144,15 @@ impl Message {
     /// What ingress makes of a sealed payload, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str) -> Self {
-        let submission = Submission::for_tests(topic, payload, Qos::ExactlyOnce);
-        Self::admitted(submission, true, crate::now::Now::read().instant)
+        let message = Self::of(topic.parse().unwrap(), Bytes::from(payload), None);
+        Self { qos: Qos::ExactlyOnce, confidential: true, ..message }
     }
 
     /// What ingress makes of a plain payload that expires, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn expiring_for_tests(topic: &str, payload: &'static str, seconds: u32, now: Instant) -> Self {
-        let mut submission = Submission::for_tests(topic, payload, Qos::ExactlyOnce);
-        submission.message_expiry_s = Some(seconds);
-        Self::admitted(submission, false, now)
+        let extras = Extras::of(Some(seconds), None, now);
+        Self { qos: Qos::ExactlyOnce, ..Self::of(topic.parse().unwrap(), Bytes::from(payload), extras) }
     }
 
     /// The same message with its bytes in an allocation of its own: what is kept for long must not pin
@@ -175,11 +247,10 @@ mod tests {
 
     #[test]
     fn a_kept_copy_is_the_same_message() {
-        let mut submission = Submission::for_tests("a/b", "21.5", Qos::AtLeastOnce);
         let properties = MessageProperties { content_type: Some("text/plain".into()), ..Default::default() };
-        submission.properties = Some(Box::new(properties.clone()));
-        submission.message_expiry_s = Some(60);
-        let message = Arc::new(Message::admitted(submission, true, crate::now::Now::read().instant));
+        let extras = Extras::of(Some(60), Some(Box::new(properties.clone())), Instant::now());
+        let message = Message::of("a/b".parse().unwrap(), Bytes::from("21.5"), extras);
+        let message = Arc::new(Message { qos: Qos::AtLeastOnce, confidential: true, ..message });
         let kept = message.kept();
         assert!(!Arc::ptr_eq(&message, &kept) && Arc::ptr_eq(&kept, &kept.kept()));
         assert_eq!((kept.topic(), kept.payload()), (message.topic(), message.payload()));

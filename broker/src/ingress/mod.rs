@@ -10,13 +10,14 @@ mod policy;
 
 use crate::auth::acl::Permissions;
 use crate::now::Now;
-use bytes::Bytes;
-use message::Message;
+use bytestring::ByteString;
+use message::{Message, Submission};
 use policy::{Policies, Rule};
 use sealmq_config::encryption::{OnRefusal, Payload};
 use sealmq_crypto::{OpenError, Opener, Policy, ReplayWindows};
-use sealmq_protocol::packet::{MessageProperties, PayloadFormat, Will};
-use sealmq_protocol::{Qos, ReasonCode, TopicFilter, TopicName};
+use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
+use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
+use std::sync::Arc;
 
 /// The content type of an envelope (RFC 9052 §11.2): no longer true of what was opened.
 const ENVELOPE_CONTENT_TYPE: &str = "application/cose; cose-type=\"cose-sign1\"";
@@ -28,24 +29,6 @@ pub(crate) struct Ingress {
     opener: Opener,
 }
 
-/// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will.
-#[derive(Debug)]
-pub(crate) struct Submission {
-    pub(crate) topic: TopicName,
-    pub(crate) payload: Bytes,
-    pub(crate) qos: Qos,
-    pub(crate) retain: bool,
-    pub(crate) message_expiry_s: Option<u32>,
-    pub(crate) properties: Option<Box<MessageProperties>>,
-}
-
-impl From<Will> for Submission {
-    fn from(will: Will) -> Self {
-        let Will { topic, payload, qos, retain, message_expiry_s, properties, delay_s: _ } = will;
-        Self { topic, payload, qos, retain, message_expiry_s, properties }
-    }
-}
-
 /// Tells one envelope from another: SHA-256 over its bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
@@ -53,7 +36,7 @@ pub(crate) struct Fingerprint([u8; 32]);
 /// A message that may be routed, with the fingerprint of the envelope it came in.
 #[derive(Debug)]
 pub(crate) struct Admitted {
-    pub(crate) message: Message,
+    pub(crate) message: Arc<Message>,
     pub(crate) fingerprint: Option<Fingerprint>,
 }
 
@@ -137,12 +120,12 @@ impl Ingress {
     /// one.
     pub(crate) fn admit(
         &self,
-        mut submission: Submission,
+        submission: Submission,
         permissions: &Permissions,
         replay: &ReplayWindows,
         now: Now,
     ) -> Result<Admitted, (Refusal, Option<Fingerprint>)> {
-        let topic = &submission.topic;
+        let topic = submission.topic();
         if is_reserved(topic) {
             return Err((Refusal::ReservedTopic, None));
         }
@@ -152,27 +135,29 @@ impl Ingress {
         let Rule { payload: kind, on_refusal } = self.policies.of(topic);
         let policy = match kind {
             Payload::Plain => {
-                if !submission.keeps_its_format() {
+                if !keeps_its_format(&submission) {
                     return Err((Refusal::PayloadFormat, None));
                 }
-                let message = Message::admitted(submission, false, now.instant);
-                return Ok(Admitted { message, fingerprint: None });
+                return Ok(Admitted { message: submission.admitted(), fingerprint: None });
             }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
         };
-        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(&submission.payload)));
+        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(submission.payload())));
         let opened = self
             .opener
-            .open(replay, policy, topic.as_str(), &submission.payload, now.unix_s)
+            .open(replay, policy, topic.as_str(), submission.payload(), now.unix_s)
             .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
-        submission.payload = opened.plaintext;
-        if kind != Payload::EndToEnd {
-            submission.forget_envelope();
-        }
-        let confidential = kind == Payload::Sealed;
-        Ok(Admitted { message: Message::admitted(submission, confidential, now.instant), fingerprint })
+        let message = match policy {
+            Policy::Stamped | Policy::Sealed => {
+                let properties = submission.properties().and_then(without_envelope);
+                submission.opened(opened.plaintext, properties, policy == Policy::Sealed)
+            }
+            // Its subscribers get the envelope as it came.
+            Policy::EndToEnd => submission.admitted(),
+        };
+        Ok(Admitted { message, fingerprint })
     }
 
     /// Whether a client may subscribe to `filter`. On a plaintext connection a filter that lies
@@ -187,35 +172,19 @@ impl Ingress {
     }
 }
 
-impl Submission {
-    /// Whether a payload that says it is UTF-8 is.
-    fn keeps_its_format(&self) -> bool {
-        let format = self.properties.as_ref().and_then(|properties| properties.payload_format);
-        format != Some(PayloadFormat::Utf8) || std::str::from_utf8(&self.payload).is_ok()
-    }
+/// Whether a payload that says it is UTF-8 is.
+fn keeps_its_format(submission: &Submission) -> bool {
+    let format = submission.properties().and_then(|properties| properties.payload_format);
+    format != Some(PayloadFormat::Utf8) || std::str::from_utf8(submission.payload()).is_ok()
+}
 
-    /// The payload was an envelope and is what was in it: what the publisher said of the envelope's
-    /// bytes does not hold any more.
-    fn forget_envelope(&mut self) {
-        let Some(properties) = &mut self.properties else { return };
-        properties.payload_format = None;
-        if properties
-            .content_type
-            .as_ref()
-            .is_some_and(|kind| kind.eq_ignore_ascii_case(ENVELOPE_CONTENT_TYPE))
-        {
-            properties.content_type = None;
-        }
-        if properties.is_empty() {
-            self.properties = None;
-        }
-    }
-
-    #[cfg(test)]
-    pub(crate) fn for_tests(topic: &str, payload: &'static str, qos: Qos) -> Self {
-        let (topic, payload) = (topic.parse().unwrap(), Bytes::from(payload));
-        Self { topic, payload, qos, retain: false, message_expiry_s: None, properties: None }
-    }
+/// The payload was an envelope and is what was in it: what the publisher said of the envelope's bytes
+/// does not hold any more. What is left of its properties.
+fn without_envelope(properties: &MessageProperties) -> Option<Box<MessageProperties>> {
+    let is_envelope = |kind: &ByteString| kind.eq_ignore_ascii_case(ENVELOPE_CONTENT_TYPE);
+    let content_type = properties.content_type.clone().filter(|kind| !is_envelope(kind));
+    let left = MessageProperties { payload_format: None, content_type, ..properties.clone() };
+    (!left.is_empty()).then(|| Box::new(left))
 }
 
 /// Topics on which the broker speaks and clients do not (§4.7.2).

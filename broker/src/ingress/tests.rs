@@ -2,7 +2,6 @@
 
 use super::*;
 use sealmq_config::encryption::Policy as ConfigPolicy;
-use sealmq_protocol::Qos;
 
 fn ingress(policies: &[(&str, Payload)]) -> Ingress {
     let policies = policies.iter().map(|(topics, payload)| ConfigPolicy {
@@ -19,7 +18,7 @@ fn now() -> Now {
 }
 
 fn admit(ingress: &Ingress, topic: &str, payload: &'static str) -> Result<Admitted, &'static str> {
-    let submission = Submission { retain: true, ..Submission::for_tests(topic, payload, Qos::AtLeastOnce) };
+    let submission = Submission::for_tests(topic, payload.as_bytes(), None);
     let everybody = Permissions::of(&[], "dev", None);
     let admitted = ingress.admit(submission, &everybody, &ReplayWindows::new(16), now());
     admitted.map_err(|(refusal, _)| refusal.name())
@@ -66,11 +65,9 @@ fn a_payload_that_says_it_is_utf8_has_to_be() {
     let ingress = ingress(&[]);
     let everybody = Permissions::of(&[], "dev", None);
     for (payload, good) in [(&b"\xC3\xA9"[..], true), (b"\xC3", false), (b"", true)] {
-        let mut submission = Submission::for_tests("a", "", Qos::AtLeastOnce);
-        submission.payload = Bytes::from_static(payload);
         let properties =
             MessageProperties { payload_format: Some(PayloadFormat::Utf8), ..MessageProperties::default() };
-        submission.properties = Some(Box::new(properties));
+        let submission = Submission::for_tests("a", payload, Some(properties));
         let admitted = ingress.admit(submission, &everybody, &ReplayWindows::new(16), now());
         assert_eq!(admitted.is_ok(), good, "{payload:?}");
     }
@@ -78,21 +75,17 @@ fn a_payload_that_says_it_is_utf8_has_to_be() {
 
 #[test]
 fn an_opened_envelope_is_not_called_one_any_more() {
-    let mut submission = Submission::for_tests("a", "21.5", Qos::AtLeastOnce);
     let envelope = MessageProperties {
         payload_format: Some(PayloadFormat::Unspecified),
         content_type: Some("application/cose; cose-type=\"cose-sign1\"".into()),
         ..MessageProperties::default()
     };
-    submission.properties = Some(Box::new(envelope.clone()));
-    submission.forget_envelope();
-    assert!(submission.properties.is_none());
+    assert!(without_envelope(&envelope).is_none());
 
     let response_topic = Some("r".parse().unwrap());
     let other = MessageProperties { content_type: Some("text/plain".into()), response_topic, ..envelope };
-    submission.properties = Some(Box::new(other.clone()));
-    submission.forget_envelope();
-    assert_eq!(submission.properties, Some(Box::new(MessageProperties { payload_format: None, ..other })));
+    let left = without_envelope(&other);
+    assert_eq!(left, Some(Box::new(MessageProperties { payload_format: None, ..other })));
 }
 
 #[test]

@@ -136,8 +136,7 @@ impl Router {
     }
 
     /// Hands `message` to everybody who listens.
-    pub(crate) fn route(&self, message: Message, turn: &mut Turn) -> Routed {
-        let message = Arc::new(message);
+    pub(crate) fn route(&self, message: Arc<Message>, turn: &mut Turn) -> Routed {
         let mut detached = None;
         let kept = !message.retain() || self.retain(&message, &mut detached, turn);
         let (audience, walked) = turn.matched.find(self, message.topic(), turn.publisher);

@@ -55,7 +55,8 @@ fn leave(broker: &Broker, member: Claimed) {
 fn publish(broker: &Broker, messages: usize) {
     let mut turn = Turn::default();
     for _ in 0..messages {
-        broker.router.route(Message::expiring_for_tests("t", "x", 100, Instant::now()), &mut turn);
+        let message = Message::expiring_for_tests("t", "x", 100, Instant::now());
+        broker.router.route(Arc::new(message), &mut turn);
     }
 }
 
@@ -86,7 +87,8 @@ async fn a_confidential_message_goes_past_a_plaintext_member() {
     let away = member(&broker, "away", true, true).await;
     leave(&broker, away);
     for _ in 0..4 {
-        broker.router.route(Message::confidential_for_tests("t", "x"), &mut Turn::default());
+        let message = Message::confidential_for_tests("t", "x");
+        broker.router.route(Arc::new(message), &mut Turn::default());
     }
     assert_eq!(waiting(&plaintext), 0);
     assert_eq!(waiting(&member(&broker, "away", false, true).await), 4);

@@ -7,12 +7,14 @@
 //! of envelopes taken lately, by which a repetition of the protocol is told from an attack.
 
 use super::{Action, Ending, Session};
-use crate::ingress::{Fingerprint, Refusal, Submission};
+use crate::ingress::message::{Extras, Submission};
+use crate::ingress::{Fingerprint, Refusal};
 use crate::store::Position;
 use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{Ack, Diagnostics, PacketId, Publish, Version};
 use sealmq_protocol::{ProtocolError, Qos, ReasonCode};
 use std::collections::VecDeque;
+use std::time::Instant;
 
 /// Envelopes of QoS 1 whose packet id and fingerprint are remembered.
 const TAKEN_MAX: usize = 256;
@@ -120,15 +122,15 @@ impl Inbound {
 }
 
 impl Session {
-    pub(super) fn handle_publish(&mut self, publish: Publish) {
-        if let Err(error) = self.take_publish(publish) {
+    pub(super) fn handle_publish(&mut self, publish: Publish, now: Instant) {
+        if let Err(error) = self.take_publish(publish, now) {
             self.close(Ending::Protocol(error));
         }
     }
 
     #[inline]
-    fn take_publish(&mut self, publish: Publish) -> Result<(), ProtocolError> {
-        let Publish { dup, qos, retain, packet_id, message_expiry_s, properties, payload, .. } = publish;
+    fn take_publish(&mut self, publish: Publish, now: Instant) -> Result<(), ProtocolError> {
+        let Publish { dup, qos, retain, packet_id, .. } = publish;
         if qos.bits() > self.offer.qos_max {
             return Err(ProtocolError::QosNotSupported); // [MQTT-3.2.2-11]
         }
@@ -146,19 +148,26 @@ impl Session {
             return Ok(());
         }
         self.inbound.count(qos)?;
-        let submission = Submission { topic, payload, qos, retain, message_expiry_s, properties };
+        let extras = Extras::of(publish.message_expiry_s, publish.properties, now);
+        let submission = Submission::new(topic, publish.payload, qos, retain, extras);
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
     }
 
-    /// What became of the message that [`Action::Route`] gave out.
-    pub(crate) fn handle_outcome(&mut self, receipt: Receipt, outcome: &Outcome) {
+    /// What became of the message that [`Action::Route`] gave out. Gives what is owed for it at once, with
+    /// the position that the store has to reach before; then as with [`Action::Acknowledge`].
+    #[inline]
+    pub(crate) fn handle_outcome(
+        &mut self,
+        receipt: Receipt,
+        outcome: &Outcome,
+    ) -> Option<(Acknowledgement, Position)> {
         match *outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
-                self.acknowledge(receipt, reason, None, position);
+                self.acknowledge(receipt, reason, None, position)
             }
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
@@ -171,11 +180,11 @@ impl Session {
                 self.actions.push_back(Action::Report(refusal));
                 if refusal.disconnects() {
                     self.close(Ending::Refused(refusal.reason()));
-                } else {
-                    // A device that is not acknowledged would send the same packet for ever.
-                    let said = refusal.explanation().filter(|_| self.link.problem_information);
-                    self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START);
+                    return None;
                 }
+                // A device that is not acknowledged would send the same packet for ever.
+                let said = refusal.explanation().filter(|_| self.link.problem_information);
+                self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START)
             }
         }
     }
@@ -186,11 +195,11 @@ impl Session {
         reason: ReasonCode,
         diagnostics: Option<Box<Diagnostics>>,
         position: Position,
-    ) {
-        let Some(packet_id) = receipt.packet_id else { return };
+    ) -> Option<(Acknowledgement, Position)> {
+        let packet_id = receipt.packet_id?;
         let ack = Ack { packet_id, reason, diagnostics };
         let acknowledgement = match receipt.qos {
-            Qos::AtMostOnce => return,
+            Qos::AtMostOnce => return None,
             Qos::AtLeastOnce => Acknowledgement::Qos1(ack),
             Qos::ExactlyOnce => {
                 // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
@@ -200,7 +209,7 @@ impl Session {
                 Acknowledgement::Qos2(ack)
             }
         };
-        self.actions.push_back(Action::Acknowledge(acknowledgement, position));
+        Some((acknowledgement, position))
     }
 
     /// An acknowledgement has left: the client may send one message more, if that was the last word on

@@ -24,7 +24,8 @@ pub(crate) use receiver::{Dispatch, PassedOver};
 pub(crate) use will::WillAtEnd;
 
 use crate::delivery::{Delivery, SessionId, Subscription};
-use crate::ingress::{Refusal, Submission};
+use crate::ingress::Refusal;
+use crate::ingress::message::Submission;
 use crate::retained::{Order, Page};
 use crate::store::Position;
 use bytestring::ByteString;
@@ -219,7 +220,7 @@ impl Session {
     pub(crate) fn handle_packet(&mut self, packet: Packet, now: Instant) {
         self.link.heard = Some(now);
         match packet {
-            Packet::Publish(publish) => self.handle_publish(publish),
+            Packet::Publish(publish) => self.handle_publish(publish, now),
             Packet::PubAck(ack) => self.outbound.handle_puback(ack.packet_id),
             Packet::PubRec(ack) => {
                 if let Some(released) = self.outbound.handle_pubrec(ack.packet_id, ack.reason) {

@@ -7,11 +7,12 @@ use super::body::Body;
 use super::fields::Fields;
 use super::frame::PacketType;
 use super::properties::{PropertiesWriter, read_diagnostics};
-use crate::packet::{Ack, Version};
+use crate::packet::{Ack, PacketId, Version};
 use crate::{ProtocolError, ReasonCode};
 use bytes::{BufMut, BytesMut};
 
 /// PUBACK and PUBREC ([MQTT-3.4.2-1], [MQTT-3.5.2-1]).
+#[inline]
 pub(super) fn read(fields: Fields<'_>, version: Version) -> Result<Ack, ProtocolError> {
     use ReasonCode as R;
     read_with(fields, version, |reason| {
@@ -31,28 +32,45 @@ pub(super) fn read(fields: Fields<'_>, version: Version) -> Result<Ack, Protocol
 }
 
 /// PUBREL and PUBCOMP ([MQTT-3.6.2-1], [MQTT-3.7.2-1]).
+#[inline]
 pub(super) fn read_release(fields: Fields<'_>, version: Version) -> Result<Ack, ProtocolError> {
     read_with(fields, version, |reason| {
         matches!(reason, ReasonCode::Success | ReasonCode::PacketIdentifierNotFound)
     })
 }
 
+#[inline]
 fn read_with(
     mut fields: Fields<'_>,
     version: Version,
     is_reason: fn(ReasonCode) -> bool,
 ) -> Result<Ack, ProtocolError> {
-    let mut ack = Ack::success(fields.packet_id()?);
-    // Success goes without saying, and so does having no properties (§3.4.2.1, §3.4.2.2.1).
-    if version == Version::V5 && !fields.is_empty() {
-        let reason = ReasonCode::from_byte(fields.byte()?).filter(|reason| is_reason(*reason));
-        ack.reason = reason.ok_or(ProtocolError::ReasonCode)?;
-        if !fields.is_empty() {
-            ack.diagnostics = read_diagnostics(&mut fields)?;
-        }
+    let packet_id = fields.packet_id()?;
+    // Success goes without saying (§3.4.2.1).
+    if fields.is_empty() {
+        Ok(Ack::success(packet_id))
+    } else {
+        read_rest(packet_id, fields, version, is_reason)
     }
+}
+
+/// What MQTT 5 can have behind the packet identifier.
+#[inline(never)]
+fn read_rest(
+    packet_id: PacketId,
+    mut fields: Fields<'_>,
+    version: Version,
+    is_reason: fn(ReasonCode) -> bool,
+) -> Result<Ack, ProtocolError> {
+    if version != Version::V5 {
+        return Err(ProtocolError::TrailingBytes);
+    }
+    let reason = ReasonCode::from_byte(fields.byte()?).filter(|reason| is_reason(*reason));
+    let reason = reason.ok_or(ProtocolError::ReasonCode)?;
+    // So does having no properties (§3.4.2.2.1).
+    let diagnostics = if fields.is_empty() { None } else { read_diagnostics(&mut fields)? };
     fields.finish()?;
-    Ok(ack)
+    Ok(Ack { packet_id, reason, diagnostics })
 }
 
 /// Appends the acknowledgement of this type, one of the four. Only with properties is anything allocated.

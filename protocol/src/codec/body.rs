@@ -66,23 +66,21 @@ impl Body {
 
     /// Appends the packet that begins with `first` to `out`, and says whether it was written.
     pub(super) fn write(&self, first: u8, out: &mut BytesMut) -> bool {
-        if !self.fits || !put_fixed_header(first, self.bytes.len(), out) {
+        if !self.fits || self.bytes.len() > BODY_BYTES_MAX {
             return false;
         }
+        put_fixed_header(first, self.bytes.len(), out);
         out.put_slice(&self.bytes);
         true
     }
 }
 
-/// Makes room for the whole packet, and begins it; `false` when its length has no form.
-pub(super) fn put_fixed_header(first: u8, body_bytes: usize, out: &mut BytesMut) -> bool {
-    if body_bytes > BODY_BYTES_MAX {
-        return false;
-    }
+/// Makes room for the whole packet, and begins it. The caller has seen to it that its length has a form.
+#[inline]
+pub(super) fn put_fixed_header(first: u8, body_bytes: usize, out: &mut BytesMut) {
     out.reserve(FIXED_HEADER_BYTES_MAX + body_bytes);
     out.put_u8(first);
     put_variable_number(body_bytes, out);
-    true
 }
 
 /// A number in seven bits a byte, the lowest first (MQTT 5 §1.5.5).

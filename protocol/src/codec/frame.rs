@@ -51,15 +51,11 @@ impl PacketType {
         })
     }
 
-    /// The flags that the standard gives each packet but PUBLISH (§2.1.3), and the fault of others.
-    fn fixed_flags(self) -> Option<(u8, ProtocolError)> {
-        Some(match self {
-            Self::Publish => return None,
-            Self::PubRel => (0b0010, ProtocolError::PubRelFlags),
-            Self::Subscribe => (0b0010, ProtocolError::SubscribeFlags),
-            Self::Unsubscribe => (0b0010, ProtocolError::UnsubscribeFlags),
-            Self::Disconnect => (0, ProtocolError::DisconnectFlags),
-            Self::Auth => (0, ProtocolError::AuthFlags),
+    /// The flags that the standard gives each packet but PUBLISH (§2.1.3).
+    fn fixed_flags(self) -> Option<u8> {
+        match self {
+            Self::Publish => None,
+            Self::PubRel | Self::Subscribe | Self::Unsubscribe => Some(0b0010),
             Self::Connect
             | Self::ConnAck
             | Self::PubAck
@@ -68,13 +64,37 @@ impl PacketType {
             | Self::SubAck
             | Self::UnsubAck
             | Self::PingReq
-            | Self::PingResp => (0, ProtocolError::Flags),
-        })
+            | Self::PingResp
+            | Self::Disconnect
+            | Self::Auth => Some(0),
+        }
+    }
+
+    /// The fault of other flags ([MQTT-2.1.3-1]).
+    #[cold]
+    fn flags_error(self) -> ProtocolError {
+        match self {
+            Self::PubRel => ProtocolError::PubRelFlags,
+            Self::Subscribe => ProtocolError::SubscribeFlags,
+            Self::Unsubscribe => ProtocolError::UnsubscribeFlags,
+            Self::Disconnect => ProtocolError::DisconnectFlags,
+            Self::Auth => ProtocolError::AuthFlags,
+            Self::Connect
+            | Self::ConnAck
+            | Self::Publish
+            | Self::PubAck
+            | Self::PubRec
+            | Self::PubComp
+            | Self::SubAck
+            | Self::UnsubAck
+            | Self::PingReq
+            | Self::PingResp => ProtocolError::Flags,
+        }
     }
 
     /// The first byte of such a packet, for all but PUBLISH.
     pub(super) fn first_byte(self) -> u8 {
-        (self as u8) << 4 | self.fixed_flags().map_or(0, |(flags, _)| flags)
+        (self as u8) << 4 | self.fixed_flags().unwrap_or_default()
     }
 }
 
@@ -97,10 +117,8 @@ impl<'a> Frame<'a> {
         let (&first, rest) = packet.split_first().ok_or(ProtocolError::Truncated)?;
         let packet_type = PacketType::of(first, version)?;
         let flags = first & 0x0F;
-        if let Some((fixed, error)) = packet_type.fixed_flags()
-            && flags != fixed
-        {
-            return Err(error); // [MQTT-2.1.3-1]
+        if packet_type.fixed_flags().is_some_and(|fixed| flags != fixed) {
+            return Err(packet_type.flags_error());
         }
         let continued = rest.iter().take_while(|&&byte| byte & 0x80 != 0).count();
         let (length, body) = rest.split_at_checked(continued + 1).ok_or(ProtocolError::Truncated)?;

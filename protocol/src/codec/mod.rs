@@ -30,6 +30,7 @@ use crate::packet::Version;
 use crate::{Packet, ProtocolError};
 use bytes::{Buf, Bytes, BytesMut};
 use frame::{Frame, Framed, PacketType, frame_length};
+use publish::Sender;
 
 /// What a peer may not pass, though the standard allows it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,40 +107,49 @@ pub fn packet_bytes(packet: &Packet, version: Version) -> usize {
     out.len()
 }
 
+/// What is taken from the front of a buffer: nothing while it is not whole. A packet is built right in
+/// here by who reads it, since to move it costs as much as to read it.
+type Taken = Result<Option<Packet>, ProtocolError>;
+
 fn take(
     buffer: &mut Bytes,
     version: Version,
     limits: &Limits,
-    read: fn(&Frame<'_>, Version, &Limits) -> Result<Packet, ProtocolError>,
-) -> Result<Option<Packet>, ProtocolError> {
+    read: fn(&Frame<'_>, Version, &Limits) -> Taken,
+) -> Taken {
     let Framed::Whole(bytes) = frame_length(buffer, limits)? else {
         return Ok(None);
     };
     let frame = Frame::new(buffer, bytes, version)?;
-    let packet = read(&frame, version, limits)?;
+    let packet = read(&frame, version, limits);
     buffer.advance(bytes);
-    Ok(Some(packet))
+    packet
 }
 
-fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+#[inline]
+fn taken<T>(read: Result<T, ProtocolError>, packet: impl FnOnce(T) -> Packet) -> Taken {
+    Ok(Some(packet(read?)))
+}
+
+fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     if frame.packet_type == PacketType::Connect {
-        return connect::read(frame, limits).map(|it| Packet::Connect(Box::new(it)));
+        return taken(connect::read(frame, limits), |it| Packet::Connect(Box::new(it)));
     }
     frame.check_length(version)?;
     let fields = frame.fields;
     match frame.packet_type {
-        PacketType::Publish => publish::read_from_client(frame, version, limits).map(Packet::Publish),
-        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
-        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
-        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
-        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
-        PacketType::PingReq => ping::read(fields).map(|()| Packet::PingReq),
-        PacketType::Subscribe => subscribe::read(fields, version, limits).map(Packet::Subscribe),
-        PacketType::Unsubscribe => unsubscribe::read(fields, version, limits).map(Packet::Unsubscribe),
+        PacketType::Publish => publish::read(frame, version, limits, Sender::Client),
+        PacketType::PubAck => taken(acknowledgement::read(fields, version), Packet::PubAck),
+        PacketType::PubRec => taken(acknowledgement::read(fields, version), Packet::PubRec),
+        PacketType::PubRel => taken(acknowledgement::read_release(fields, version), Packet::PubRel),
+        PacketType::PubComp => taken(acknowledgement::read_release(fields, version), Packet::PubComp),
+        PacketType::PingReq => taken(ping::read(fields), |()| Packet::PingReq),
+        PacketType::Subscribe => taken(subscribe::read(fields, version, limits), Packet::Subscribe),
+        PacketType::Unsubscribe => taken(unsubscribe::read(fields, version, limits), Packet::Unsubscribe),
         PacketType::Disconnect => {
-            disconnect::read_from_client(fields, version).map(|it| Packet::Disconnect(Box::new(it)))
+            taken(disconnect::read_from_client(fields, version), |it| Packet::Disconnect(Box::new(it)))
         }
-        PacketType::Auth => auth::read_from_client(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::Auth => taken(auth::read_from_client(fields), |it| Packet::Auth(Box::new(it))),
         PacketType::Connect
         | PacketType::ConnAck
         | PacketType::SubAck
@@ -148,23 +158,23 @@ fn from_client(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<P
     }
 }
 
-fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Packet, ProtocolError> {
+fn from_server(frame: &Frame<'_>, version: Version, limits: &Limits) -> Taken {
     frame.check_length(version)?;
     let fields = frame.fields;
     match frame.packet_type {
-        PacketType::Publish => publish::read(frame, version, limits).map(Packet::Publish),
-        PacketType::PubAck => acknowledgement::read(fields, version).map(Packet::PubAck),
-        PacketType::PubRec => acknowledgement::read(fields, version).map(Packet::PubRec),
-        PacketType::PubRel => acknowledgement::read_release(fields, version).map(Packet::PubRel),
-        PacketType::PubComp => acknowledgement::read_release(fields, version).map(Packet::PubComp),
-        PacketType::PingResp => ping::read(fields).map(|()| Packet::PingResp),
-        PacketType::ConnAck => connack::read(fields, version).map(|it| Packet::ConnAck(Box::new(it))),
-        PacketType::SubAck => subscribe::read_ack(fields, version).map(Packet::SubAck),
-        PacketType::UnsubAck => unsubscribe::read_ack(fields, version).map(Packet::UnsubAck),
+        PacketType::Publish => publish::read(frame, version, limits, Sender::Server),
+        PacketType::PubAck => taken(acknowledgement::read(fields, version), Packet::PubAck),
+        PacketType::PubRec => taken(acknowledgement::read(fields, version), Packet::PubRec),
+        PacketType::PubRel => taken(acknowledgement::read_release(fields, version), Packet::PubRel),
+        PacketType::PubComp => taken(acknowledgement::read_release(fields, version), Packet::PubComp),
+        PacketType::PingResp => taken(ping::read(fields), |()| Packet::PingResp),
+        PacketType::ConnAck => taken(connack::read(fields, version), |it| Packet::ConnAck(Box::new(it))),
+        PacketType::SubAck => taken(subscribe::read_ack(fields, version), Packet::SubAck),
+        PacketType::UnsubAck => taken(unsubscribe::read_ack(fields, version), Packet::UnsubAck),
         PacketType::Disconnect if version == Version::V5 => {
-            disconnect::read_from_server(fields).map(|it| Packet::Disconnect(Box::new(it)))
+            taken(disconnect::read_from_server(fields), |it| Packet::Disconnect(Box::new(it)))
         }
-        PacketType::Auth => auth::read_from_server(fields).map(|it| Packet::Auth(Box::new(it))),
+        PacketType::Auth => taken(auth::read_from_server(fields), |it| Packet::Auth(Box::new(it))),
         PacketType::Connect
         | PacketType::Subscribe
         | PacketType::Unsubscribe

@@ -2,22 +2,28 @@
 //! is made once. Without properties nothing is allocated. mqttbytes has no part in it: it copies the
 //! topic, and lets empty names, wildcards and U+0000 pass.
 
-use super::Limits;
 use super::body::{BODY_BYTES_MAX, put_binary, put_fixed_header, put_variable_number, variable_number_bytes};
 use super::fields::Fields;
 use super::frame::{Frame, PacketType};
 use super::properties::{MessagePropertiesReader, Properties, id};
+use super::{Limits, Taken};
 use crate::packet::{
     MessageProperties, OutgoingPublish, PacketId, PayloadFormat, Publish, PublishHeader, SubscriptionId,
     SubscriptionIds, TopicAlias, Version,
 };
 use crate::topic::STRING_BYTES_MAX;
-use crate::{ProtocolError, Qos, TopicName};
+use crate::{Packet, ProtocolError, Qos, TopicName};
 use bytes::{BufMut, BytesMut};
 
-/// What either end may send, and subscription identifiers, which are for a server alone.
+/// Who sent a PUBLISH.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Sender {
+    Client,
+    Server,
+}
+
 #[inline]
-pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Result<Publish, ProtocolError> {
+pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits, sender: Sender) -> Taken {
     let qos = Qos::from_bits(frame.flags >> 1 & 0b11).ok_or(ProtocolError::QosThree)?; // [MQTT-3.3.1-4]
     let dup = frame.flags & 0b1000 != 0;
     if dup && qos == Qos::AtMostOnce {
@@ -36,13 +42,13 @@ pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Resu
     let packet_id = if qos == Qos::AtMostOnce { None } else { Some(fields.packet_id()?) };
     let mut extras = Extras::default();
     if version == Version::V5 {
-        extras = read_properties(&mut fields)?;
+        extras = read_properties(&mut fields, sender)?;
         if topic.is_none() && extras.topic_alias.is_none() {
             return Err(ProtocolError::NoTopic); // §3.3.2.1
         }
     }
     let Extras { topic_alias, message_expiry_s, subscription_ids, properties } = extras;
-    Ok(Publish {
+    Ok(Some(Packet::Publish(Publish {
         dup,
         qos,
         retain: frame.flags & 1 != 0,
@@ -53,7 +59,7 @@ pub(super) fn read(frame: &Frame<'_>, version: Version, limits: &Limits) -> Resu
         subscription_ids,
         properties,
         payload: fields.shared(fields.rest()),
-    })
+    })))
 }
 
 /// What MQTT 5 has beside topic and payload.
@@ -65,35 +71,24 @@ struct Extras {
     properties: Option<Box<MessageProperties>>,
 }
 
-#[inline]
-pub(super) fn read_from_client(
-    frame: &Frame<'_>,
-    version: Version,
-    limits: &Limits,
-) -> Result<Publish, ProtocolError> {
-    let publish = read(frame, version, limits)?;
-    if !publish.subscription_ids.as_slice().is_empty() {
-        return Err(ProtocolError::SubscriptionIdFromClient); // [MQTT-3.3.4-6]
-    }
-    Ok(publish)
-}
-
 pub(super) fn check_levels(topic: &TopicName, limits: &Limits) -> Result<(), ProtocolError> {
-    if topic.level_count() > limits.topic_levels_max {
+    // Only a slash makes one more level: most names are too short to need counting.
+    let levels_max = limits.topic_levels_max;
+    if topic.as_str().len() >= levels_max && topic.level_count() > levels_max {
         return Err(ProtocolError::TooManyTopicLevels);
     }
     Ok(())
 }
 
-fn read_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
+fn read_properties(fields: &mut Fields<'_>, sender: Sender) -> Result<Extras, ProtocolError> {
     if fields.rest().first() == Some(&0) {
         fields.byte()?;
         return Ok(Extras::default());
     }
-    read_some_properties(fields)
+    read_some_properties(fields, sender)
 }
 
-fn read_some_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError> {
+fn read_some_properties(fields: &mut Fields<'_>, sender: Sender) -> Result<Extras, ProtocolError> {
     let mut extras = Extras::default();
     let mut properties = Properties::take(fields)?;
     let mut message = MessagePropertiesReader::default();
@@ -103,6 +98,10 @@ fn read_some_properties(fields: &mut Fields<'_>) -> Result<Extras, ProtocolError
             id::TOPIC_ALIAS => {
                 let alias = TopicAlias::new(properties.fields.number()?);
                 extras.topic_alias = Some(alias.ok_or(ProtocolError::TopicAlias)?); // [MQTT-3.3.2-8]
+            }
+            // [MQTT-3.3.4-6]
+            id::SUBSCRIPTION_ID if sender == Sender::Client => {
+                return Err(ProtocolError::SubscriptionIdFromClient);
             }
             id::SUBSCRIPTION_ID => {
                 let number = SubscriptionId::new(properties.fields.variable_number()?);
@@ -145,9 +144,7 @@ pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut
     let Some(lengths) = Lengths::of(publish, version) else { return false };
     let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
-    if !put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out) {
-        return false;
-    }
+    put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out);
     put_binary(publish.topic.as_bytes(), out);
     if let Some(id) = packet_id(header) {
         out.put_u16(id.get());
@@ -179,17 +176,18 @@ impl Lengths {
     /// above QoS 0, no topic and no alias.
     #[inline]
     fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
-        let (topic, packet_id) = (publish.topic, packet_id(publish.header));
-        let alias = publish.topic_alias.filter(|_| version == Version::V5);
-        if topic.len() > STRING_BYTES_MAX
-            || topic.is_empty() && alias.is_none()
-            || packet_id.is_none() && publish.header.qos > Qos::AtMostOnce
-        {
+        let OutgoingPublish { header, topic, topic_alias, .. } = *publish;
+        let is_v5 = version == Version::V5;
+        if topic.len() > STRING_BYTES_MAX || topic.is_empty() && !(is_v5 && topic_alias.is_some()) {
             return None;
         }
-        let mut body = 2 + topic.len() + packet_id.map_or(0, |_| size_of::<PacketId>());
+        let mut body = 2 + topic.len();
+        if header.qos > Qos::AtMostOnce {
+            header.packet_id?;
+            body += size_of::<PacketId>();
+        }
         let mut properties = 0;
-        if version == Version::V5 {
+        if is_v5 {
             properties = properties_bytes(publish)?;
             body += variable_number_bytes(properties) + properties;
         }

@@ -86,14 +86,20 @@ fn feed(session: &mut Session, packet: Packet) -> Vec<String> {
 /// The same, with what becomes of a routed message.
 fn feed_to(session: &mut Session, packet: Packet, route: impl Fn(&Submission) -> Outcome) -> Vec<String> {
     session.handle_packet(packet, Instant::now());
-    let mut said = vec![];
+    let (mut said, mut owed) = (vec![], vec![]);
     while let Some(action) = session.poll_action() {
-        if let Action::Route(submission, receipt) = &action {
-            session.handle_outcome(*receipt, &route(submission));
-        } else if let Action::Acknowledge(answer, _) = &action {
-            session.handle_acknowledged(answer);
-        }
         said.push(show(&action));
+        match action {
+            Action::Route(submission, receipt) => {
+                owed.extend(session.handle_outcome(receipt, &route(&submission)));
+            }
+            Action::Acknowledge(answer, _) => session.handle_acknowledged(&answer),
+            _ => {}
+        }
+    }
+    for (answer, position) in owed {
+        session.handle_acknowledged(&answer);
+        said.push(show(&Action::Acknowledge(answer, position)));
     }
     said
 }
@@ -118,7 +124,7 @@ fn show(action: &Action) -> String {
             let expiry = packet.message_expiry_s.map_or(String::new(), |left| format!(" {left}s"));
             format!("{payload} qos{} id{id}{dup}{alias}{expiry}", packet.header.qos.bits())
         }
-        Action::Route(submission, _) => format!("route {}", submission.topic),
+        Action::Route(submission, _) => format!("route {}", submission.topic()),
         Action::Close(ending) => format!("close {ending:?}"),
         Action::Report(_)
         | Action::Permit(_)
@@ -184,11 +190,8 @@ fn the_acknowledgement_carries_the_position_it_waits_for() {
     let mut session = session();
     session.handle_packet(publish(Qos::AtLeastOnce, Some(7), false), Instant::now());
     let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
-    session.handle_outcome(receipt, &Outcome::Routed(Position(42), ReasonCode::Success, None));
-    assert!(matches!(
-        session.poll_action(),
-        Some(Action::Acknowledge(Acknowledgement::Qos1(_), Position(42)))
-    ));
+    let owed = session.handle_outcome(receipt, &Outcome::Routed(Position(42), ReasonCode::Success, None));
+    assert!(matches!(owed, Some((Acknowledgement::Qos1(_), Position(42)))));
 }
 
 #[test]

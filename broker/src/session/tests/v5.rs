@@ -76,8 +76,8 @@ fn an_acknowledgement_that_waits_for_the_store_keeps_its_place() {
     let mut session = session5(|offer| offer.receive_maximum = 1, |_| {});
     session.handle_packet(publish(Qos::AtLeastOnce, Some(1), false), Instant::now());
     let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
-    session.handle_outcome(receipt, &Outcome::Routed(Position(7), ReasonCode::Success, None));
-    let Some(Action::Acknowledge(answer, _)) = session.poll_action() else { panic!() };
+    let owed = session.handle_outcome(receipt, &Outcome::Routed(Position(7), ReasonCode::Success, None));
+    let Some((answer, _)) = owed else { panic!() };
     let said = feed(&mut session, publish(Qos::AtLeastOnce, Some(2), false));
     assert_eq!(said, ["close Protocol(ReceiveMaximumExceeded)"]);
     session.handle_acknowledged(&answer);
