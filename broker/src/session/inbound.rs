@@ -72,15 +72,15 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(received_max: usize) -> Self {
+    pub(super) fn new() -> Self {
         let (received, taken) = (FxHashMap::default(), VecDeque::new());
-        Self { received, received_max, owed_max: usize::MAX, owed: 0, taken }
+        Self { received, received_max: 0, owed_max: 0, owed: 0, taken }
     }
 
-    /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
-    /// anew, whatever it has not released of earlier ones (§4.9).
-    pub(super) fn attach(&mut self, owed_max: usize) {
-        self.owed_max = owed_max;
+    /// A new connection, on which the client may have so many messages unacknowledged, and so many of QoS 2
+    /// unreleased from whichever connection. It begins to count anew what it is owed (§4.9).
+    pub(super) fn attach(&mut self, owed_max: usize, received_max: usize) {
+        (self.owed_max, self.received_max) = (owed_max, received_max);
         self.owed = 0;
         self.received.values_mut().for_each(|received| received.counted = false);
     }
@@ -148,7 +148,8 @@ impl Session {
             return Ok(());
         }
         self.inbound.count(qos)?;
-        let extras = Extras::of(publish.message_expiry_s, publish.properties, now);
+        let publisher = retain.then(|| self.client_id.clone());
+        let extras = Extras::of(publish.message_expiry_s, publish.properties, publisher, now);
         let submission = Submission::new(topic, publish.payload, qos, retain, extras);
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
