@@ -138,7 +138,10 @@ impl Session {
             return Err(ProtocolError::RetainNotSupported); // [MQTT-3.2.2-14]
         }
         // Before anything else looks at the packet, and of a duplicate too: it may set an alias.
-        let topic = self.link.aliases.resolve(publish.topic, publish.topic_alias)?;
+        let topic = match (publish.topic, publish.topic_alias) {
+            (Some(topic), None) => topic,
+            (topic, alias) => self.link.aliases.resolve(topic, alias)?,
+        };
         if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id)
             && let Some(Received { position, .. }) = self.inbound.received.get(&id)
         {
@@ -189,6 +192,7 @@ impl Session {
         }
     }
 
+    #[inline]
     fn acknowledge(
         &mut self,
         receipt: Receipt,
