@@ -165,12 +165,12 @@ impl Session {
         receipt: Receipt,
         outcome: &Outcome,
     ) -> Option<(Acknowledgement, Position)> {
-        match *outcome {
+        let (reason, diagnostics, position) = match *outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
-                self.acknowledge(receipt, reason, None, position)
+                (reason, None, position)
             }
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
@@ -187,19 +187,9 @@ impl Session {
                 }
                 // A device that is not acknowledged would send the same packet for ever.
                 let said = refusal.explanation().filter(|_| self.link.problem_information);
-                self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START)
+                (refusal.reason(), said.map(Diagnostics::of), Position::START)
             }
-        }
-    }
-
-    #[inline]
-    fn acknowledge(
-        &mut self,
-        receipt: Receipt,
-        reason: ReasonCode,
-        diagnostics: Option<Box<Diagnostics>>,
-        position: Position,
-    ) -> Option<(Acknowledgement, Position)> {
+        };
         let packet_id = receipt.packet_id?;
         let ack = Ack { packet_id, reason, diagnostics };
         let acknowledgement = match receipt.qos {
