@@ -138,7 +138,10 @@ impl Session {
             return Err(ProtocolError::RetainNotSupported); // [MQTT-3.2.2-14]
         }
         // Before anything else looks at the packet, and of a duplicate too: it may set an alias.
-        let topic = self.link.aliases.resolve(publish.topic, publish.topic_alias)?;
+        let topic = match (publish.topic, publish.topic_alias) {
+            (Some(topic), None) => topic,
+            (topic, alias) => self.link.aliases.resolve(topic, alias)?,
+        };
         if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id)
             && let Some(Received { position, .. }) = self.inbound.received.get(&id)
         {
@@ -163,12 +166,12 @@ impl Session {
         receipt: Receipt,
         outcome: &Outcome,
     ) -> Option<(Acknowledgement, Position)> {
-        match *outcome {
+        let (reason, diagnostics, position) = match *outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
-                self.acknowledge(receipt, reason, None, position)
+                (reason, None, position)
             }
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
@@ -185,18 +188,9 @@ impl Session {
                 }
                 // A device that is not acknowledged would send the same packet for ever.
                 let said = refusal.explanation().filter(|_| self.link.problem_information);
-                self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START)
+                (refusal.reason(), said.map(Diagnostics::of), Position::START)
             }
-        }
-    }
-
-    fn acknowledge(
-        &mut self,
-        receipt: Receipt,
-        reason: ReasonCode,
-        diagnostics: Option<Box<Diagnostics>>,
-        position: Position,
-    ) -> Option<(Acknowledgement, Position)> {
+        };
         let packet_id = receipt.packet_id?;
         let ack = Ack { packet_id, reason, diagnostics };
         let acknowledgement = match receipt.qos {
