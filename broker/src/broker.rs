@@ -182,7 +182,7 @@ impl Broker {
         let will = Submission::of_will(will, &client_id, now.instant);
         match rules.ingress.admit(will, &permissions, &self.replay, now) {
             Ok(admitted) => {
-                self.router.route(admitted.message, &mut turn);
+                self.router.route(&admitted.message, &mut turn);
             }
             Err((refusal, _)) => {
                 self.metrics.add_refusal(refusal);

@@ -264,10 +264,12 @@ where
 {
     let Greeted { connect, claimed, authenticated } = greeted;
     let Claimed { mut session, mailbox, present, due_will } = claimed;
-    due_will.into_iter().for_each(|will| broker.publish_will(will));
+    if let Some(will) = due_will {
+        broker.publish_will(will);
+    }
     let Authenticated { identity, data } = authenticated;
     let user = identity.user().cloned();
-    let (version, maximum) = (connect.version, maximum(&connect));
+    let (version, maximum, clean_start) = (connect.version, maximum(&connect), connect.clean_start);
     let mut properties =
         connect::connack(&connect, session.client_id(), user.as_deref(), &broker.connect_rules.offer);
     properties.authentication_data = data;
@@ -278,7 +280,6 @@ where
         // Nothing may come before a CONNACK ([MQTT-3.2.0-1]), so that there is nothing to be said.
         return let_go(&broker, *connect, (session, mailbox), peer);
     }
-    let clean_start = connect.clean_start;
     let terms = Terms::of(*connect, &broker.connect_rules);
     tracing::info!(
         client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
