@@ -55,8 +55,8 @@ impl TopicName {
     }
 }
 
-/// Everything but the UTF-8. Looks at bytes, since what it looks for is ASCII; first for any that is as
-/// low as what is refused, which few topics have, and without an early exit, so that the loop runs over
+/// Everything but the UTF-8. Looks at bytes, since what it looks for is ASCII; first at the lowest, since
+/// few topics have one as low as what is refused, and without an early exit, so that the loop runs over
 /// many bytes at a time.
 fn check_bytes(bytes: &[u8]) -> Result<(), TopicError> {
     if bytes.is_empty() {

@@ -1,5 +1,6 @@
 //! From bytes to one whole packet, still in the buffer that it was read into: its type, its flags and
-//! its body. mqttbytes finds where it ends; what stands in it is for the packet's own file.
+//! its body. mqttbytes finds where it ends, unless it is short and whole; what stands in it is for the
+//! packet's own file.
 
 use super::Limits;
 use super::fields::Fields;
