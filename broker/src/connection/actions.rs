@@ -96,25 +96,27 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         exactly_once: Option<PacketId>,
         now: Now,
     ) -> Outcome {
-        let admitted = self.rules.ingress.admit(submission, &self.permissions, &self.broker.replay, now);
-        if !matches!(&admitted, Ok(Admitted { fingerprint: None, .. }) | Err((_, None))) {
-            self.turn.count_envelope();
-        }
-        match admitted {
-            Ok(admitted) => {
+        match self.rules.ingress.admit(submission, &self.permissions, &self.broker.replay, now) {
+            Ok(Admitted { message, fingerprint }) => {
+                if fingerprint.is_some() {
+                    self.turn.count_envelope();
+                    self.broker.metrics.envelopes_opened.add(1);
+                }
                 if let Some(packet_id) = exactly_once
                     && self.session.persistent()
                     && self.broker.store.keeps()
                 {
                     self.turn.also(Change::Received { session: self.session.id(), packet_id });
                 }
-                if admitted.fingerprint.is_some() {
-                    self.broker.metrics.envelopes_opened.add(1);
-                }
-                let routed = self.broker.router.route(&admitted.message, &mut self.turn);
-                Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
+                let routed = self.broker.router.route(&message, &mut self.turn);
+                Outcome::Routed(routed.position, routed.reason, fingerprint)
             }
-            Err((refusal, fingerprint)) => Outcome::Refused(refusal, fingerprint),
+            Err((refusal, fingerprint)) => {
+                if fingerprint.is_some() {
+                    self.turn.count_envelope();
+                }
+                Outcome::Refused(refusal, fingerprint)
+            }
         }
     }
 
