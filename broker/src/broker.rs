@@ -179,10 +179,10 @@ impl Broker {
             return;
         }
         let permissions = rules.permissions(&client_id, identity.user().map(|user| &**user));
-        let will = Submission::of_will(will, now.instant);
+        let will = Submission::of_will(will, &client_id, now.instant);
         match rules.ingress.admit(will, &permissions, &self.replay, now) {
             Ok(admitted) => {
-                self.router.route(admitted.message, &mut turn);
+                self.router.route(&admitted.message, &mut turn);
             }
             Err((refusal, _)) => {
                 self.metrics.add_refusal(refusal);

@@ -52,6 +52,8 @@ pub(crate) struct Metrics {
     pub(crate) protocol_errors: Counter,
     /// Messages refused since the client may not publish there.
     pub(crate) refused_not_authorized: Counter,
+    /// Messages refused since the topic is the broker's own.
+    pub(crate) refused_reserved_topic: Counter,
     /// Messages refused since they are not the UTF-8 that they say they are.
     pub(crate) refused_payload_format: Counter,
     /// Messages refused by the envelope's rules, by name.
@@ -62,7 +64,8 @@ impl Metrics {
     /// Counts a message that ingress refused.
     pub(crate) fn add_refusal(&self, refusal: Refusal) {
         match refusal {
-            Refusal::NotAuthorized | Refusal::ReservedTopic => self.refused_not_authorized.add(1),
+            Refusal::NotAuthorized => self.refused_not_authorized.add(1),
+            Refusal::ReservedTopic => self.refused_reserved_topic.add(1),
             Refusal::PayloadFormat => self.refused_payload_format.add(1),
             Refusal::Repeated => self.envelopes_repeated.add(1),
             Refusal::Envelope(error, _) => {
@@ -82,6 +85,7 @@ impl Metrics {
     pub(crate) fn refusals(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
         let own = [
             ("not-authorized", self.refused_not_authorized.value()),
+            ("reserved-topic", self.refused_reserved_topic.value()),
             ("payload-format", self.refused_payload_format.value()),
         ];
         self.refusals_by_error().map(|(error, counter)| (error.name(), counter.value())).chain(own)

@@ -26,7 +26,7 @@ pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
             }
             if let Ok(topic) = format!("$SYS/broker/{name}").parse() {
                 let message = Message::of_broker(topic, Bytes::from(value.clone()));
-                broker.router.route(Arc::new(message), &mut turn);
+                broker.router.route(&Arc::new(message), &mut turn);
             }
             said.insert(name, value);
         }

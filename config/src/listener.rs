@@ -1,7 +1,7 @@
 //! `[[listener]]`: where to listen, and with which certificate.
 
-use crate::reader::{NONE, REQUIRED, Reader};
-use crate::value::{strings, text};
+use crate::reader::{REQUIRED, Reader};
+use crate::value::text;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -58,11 +58,13 @@ impl Listener {
         );
         let tls = listener.table_optional("tls", Tls::read);
         let websocket = listener.boolean("websocket", false);
-        let origins = listener.value(
+        let origins = listener.each_optional(
             "origins",
-            "a list of origins, such as \"https://app.example:8443\", or \"*\" for any",
-            NONE,
-            |value| strings(value)?.iter().map(|text| origin(text)).collect(),
+            (
+                "a list of origins, such as \"https://app.example:8443\", or \"*\" for any",
+                "an origin, such as \"https://app.example:8443\", or \"*\" for any",
+            ),
+            origin,
         );
         Some(Self { bind: bind?, tls, websocket, origins })
     }

@@ -59,8 +59,8 @@ impl Mqtt {
             wildcard_subscriptions: section.boolean("wildcard_subscriptions", true),
             subscription_identifiers: section.boolean("subscription_identifiers", true),
             shared_subscriptions: section.boolean("shared_subscriptions", true),
-            response_information: section.text_optional("response_information"),
-            server_reference: section.text_optional("server_reference"),
+            response_information: section.string_optional("response_information"),
+            server_reference: section.string_optional("server_reference"),
         }
     }
 }

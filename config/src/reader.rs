@@ -17,7 +17,7 @@ use std::path::PathBuf;
 /// In place of a default: the key has to be there.
 pub(crate) const REQUIRED: &str = "required";
 /// In place of a default: without the key there is nothing.
-pub(crate) const NONE: &str = "none";
+const NONE: &str = "none";
 
 /// What `read` makes of an empty table.
 pub(crate) fn defaults<T>(read: impl FnOnce(&mut Reader<'_>) -> T) -> T {
@@ -140,6 +140,13 @@ impl<'r> Reader<'r> {
         self.value(name, "a text", NONE, |value| text(value).map(str::to_owned))
     }
 
+    /// A text that MQTT can carry as one string (§1.5.4).
+    pub(crate) fn string_optional(&mut self, name: &str) -> Option<String> {
+        self.value(name, "a text of 1 to 65,535 bytes", NONE, |value| {
+            text(value).filter(|text| text.len() <= 65_535 && !text.contains('\0')).map(str::to_owned)
+        })
+    }
+
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
         self.value(name, "a text of 1 to 255 bytes", REQUIRED, |value| {
             text(value).filter(|id| id.len() <= 255).map(str::to_owned)
@@ -177,6 +184,31 @@ impl<'r> Reader<'r> {
     /// A list of texts, empty by default; in the environment they are parted by commas.
     pub(crate) fn strings(&mut self, name: &str) -> Vec<String> {
         self.value(name, "a list of texts, none empty", "[]", value::strings).unwrap_or_default()
+    }
+
+    /// A list like `all`, each of its items made something of by `parse`, which answers `None` where one is
+    /// not `allowed`.
+    pub(crate) fn each_optional<T>(
+        &mut self,
+        name: &str,
+        (all, allowed): (&str, &str),
+        parse: impl Fn(&str) -> Option<T>,
+    ) -> Option<Vec<T>> {
+        let path = join(&self.path, name);
+        let items = self.value(name, all, NONE, value::strings)?;
+        // All of them are read before the first failure counts, so that each is reported.
+        let parsed: Vec<_> = items
+            .iter()
+            .enumerate()
+            .map(|(at, item)| {
+                let parsed = parse(item);
+                if parsed.is_none() {
+                    self.report.wrong(&format!("{path}[{at}]"), &format!("{item:?}"), allowed);
+                }
+                parsed
+            })
+            .collect();
+        parsed.into_iter().collect()
     }
 
     /// One topic filter or more.

@@ -65,8 +65,8 @@ fn check_bytes(bytes: &[u8]) -> Result<(), TopicError> {
     if bytes.len() > STRING_BYTES_MAX {
         return Err(TopicError::TooLong);
     }
-    let suspect = bytes.iter().fold(false, |found, &byte| found | (byte <= b'+'));
-    if !suspect {
+    let lowest = bytes.iter().fold(u8::MAX, |lowest, &byte| lowest.min(byte));
+    if lowest > b'+' {
         Ok(())
     } else if bytes.contains(&0) {
         Err(TopicError::Nul)

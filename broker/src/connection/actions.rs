@@ -111,7 +111,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 if admitted.fingerprint.is_some() {
                     self.broker.metrics.envelopes_opened.add(1);
                 }
-                let routed = self.broker.router.route(admitted.message, &mut self.turn);
+                let routed = self.broker.router.route(&admitted.message, &mut self.turn);
                 Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
             }
             Err((refusal, fingerprint)) => Outcome::Refused(refusal, fingerprint),

@@ -2,7 +2,7 @@
 //! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
 
 use super::Connection;
-use super::handshake::CONNECT_BYTES_MAX;
+use super::handshake::{CONNECT_BYTES_MAX, encode_within};
 use super::io::Io;
 use crate::auth::{Denied, Identity, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
@@ -27,6 +27,8 @@ pub(super) struct Authenticated {
 pub(super) enum NotAuthenticated {
     Denied(Denied),
     Protocol(ProtocolError),
+    /// What the client has to be asked does not fit into its maximum packet size.
+    TooLarge,
     SocketClosed,
 }
 
@@ -65,11 +67,11 @@ where
                 // [MQTT-4.12.0-2]
                 let auth = Auth { data: Some(data), ..auth(ReasonCode::ContinueAuthentication, &method) };
                 let packet = Packet::Auth(Box::new(auth));
-                let maximum = connect.properties.maximum_packet_size;
-                if maximum.is_some_and(|max| codec::packet_bytes(&packet, Version::V5) > max.get() as usize) {
-                    return Err(ProtocolError::PacketTooLarge.into());
+                let maximum =
+                    connect.properties.maximum_packet_size.and_then(|max| max.get().try_into().ok());
+                if !encode_within(&packet, Version::V5, maximum, &mut io.out) {
+                    return Err(NotAuthenticated::TooLarge);
                 }
-                codec::encode(&packet, Version::V5, &mut io.out);
                 let auth = read_auth(broker, io).await?;
                 if auth.method.as_ref() != Some(&method) {
                     return Err(ProtocolError::AuthMethodChanged.into()); // [MQTT-4.12.0-5]
@@ -161,7 +163,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Auth { data, ..auth(ReasonCode::Success, &method) }
             }
             // [MQTT-4.12.1-2]
-            Step::Denied(denied) => return Err(Ending::NotAuthenticated(denied.reason())),
+            Step::Denied(denied) => {
+                let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
+                let user = self.identity.user().map(|user| user.escape_debug().to_string());
+                tracing::info!(%client, %addr, user, "{denied}");
+                return Err(Ending::NotAuthenticated(denied.reason()));
+            }
         };
         self.send(&Packet::Auth(Box::new(answer)))
     }

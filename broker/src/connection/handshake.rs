@@ -15,6 +15,7 @@ use crate::router::Turn;
 use crate::session::connect::{self, Refused, Terms};
 use crate::session::{Ending, Session, WillAtEnd};
 use bytes::{Bytes, BytesMut};
+use bytestring::ByteString;
 use sealmq_protocol::packet::{ConnAck, ConnAckProperties, Connect, Diagnostics, Disconnect, Version};
 use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
 use std::collections::VecDeque;
@@ -47,8 +48,8 @@ pub(crate) struct Peer {
 enum Failure {
     /// With what was asked for.
     Refused(Refused, Box<Connect>),
-    /// With the protocol level, if CONNECT had said it.
-    Protocol(ProtocolError, Option<u8>),
+    /// With the protocol level, if CONNECT had said it, and the client id, if it is known.
+    Protocol(ProtocolError, Option<u8>, Option<ByteString>),
     SocketClosed,
 }
 
@@ -64,17 +65,18 @@ where
         Ok(Err(failure)) => failure,
         Err(_) => {
             broker.metrics.connects_refused.add(1);
-            tracing::info!(addr = %peer.addr, "closed: no CONNECT within limits.connect_timeout_s");
+            tracing::info!(addr = %peer.addr, "closed: not connected, or not authenticated, within limits.connect_timeout_s");
             return;
         }
     };
     broker.metrics.connects_refused.add(1);
     match failure {
         Failure::SocketClosed => tracing::debug!(addr = %peer.addr, "closed before CONNECT"),
-        Failure::Protocol(error, level) => {
+        Failure::Protocol(error, level, client_id) => {
             broker.metrics.protocol_errors.add(1);
             let clause = error.clause(if level == Some(5) { Version::V5 } else { Version::V311 });
-            tracing::info!(addr = %peer.addr, clause, bound = bound(error), "closed: {error}");
+            let client = shortened(client_id.as_deref());
+            tracing::info!(addr = %peer.addr, client, clause, bound = bound(error), "closed: {error}");
             refuse_malformed(error, level, &mut io.out);
         }
         Failure::Refused(refused, connect) => {
@@ -117,19 +119,26 @@ fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesM
 }
 
 /// Writes a CONNACK within the client's maximum packet size, if need be without what may be left out
-/// ([MQTT-3.2.2-19]). Whether it fits.
+/// ([MQTT-3.2.2-19]). Whether it was written.
 fn send_connack(mut connack: ConnAck, version: Version, maximum: Option<usize>, out: &mut BytesMut) -> bool {
-    let before = out.len();
-    let fits = |out: &BytesMut| maximum.is_none_or(|maximum| out.len() - before <= maximum);
-    codec::encode(&Packet::ConnAck(Box::new(connack.clone())), version, out);
-    if fits(out) {
+    if encode_within(&Packet::ConnAck(Box::new(connack.clone())), version, maximum, out) {
         return true;
     }
-    out.truncate(before);
     connack.properties.diagnostics = Diagnostics::default();
     connack.properties.response_information = None;
-    codec::encode(&Packet::ConnAck(Box::new(connack)), version, out);
-    let fits = fits(out);
+    encode_within(&Packet::ConnAck(Box::new(connack)), version, maximum, out)
+}
+
+/// Appends a packet if it has a form, and one that is no longer than `maximum`. Whether it does.
+pub(super) fn encode_within(
+    packet: &Packet,
+    version: Version,
+    maximum: Option<usize>,
+    out: &mut BytesMut,
+) -> bool {
+    let before = out.len();
+    let written = codec::encode(packet, version, out);
+    let fits = written && maximum.is_none_or(|maximum| out.len() - before <= maximum);
     if !fits {
         out.truncate(before);
     }
@@ -155,7 +164,7 @@ where
     match admit(broker, io, peer, &mut connect).await {
         Ok((claimed, authenticated)) => Ok(Greeted { connect, claimed, authenticated }),
         Err(NotAdmitted::Refused(refused)) => Err(Failure::Refused(refused, connect)),
-        Err(NotAdmitted::Protocol(error)) => Err(Failure::Protocol(error, Some(5))),
+        Err(NotAdmitted::Protocol(error)) => Err(Failure::Protocol(error, Some(5), Some(connect.client_id))),
         Err(NotAdmitted::SocketClosed) => Err(Failure::SocketClosed),
     }
 }
@@ -194,6 +203,10 @@ where
             NotAdmitted::Refused(Refused { reason: denied.reason(), rule: denied.rule() })
         }
         NotAuthenticated::Protocol(error) => NotAdmitted::Protocol(error),
+        NotAuthenticated::TooLarge => {
+            let rule = "AUTH is larger than the client's maximum packet size";
+            NotAdmitted::Refused(Refused { reason: ReasonCode::PacketTooLarge, rule })
+        }
         NotAuthenticated::SocketClosed => NotAdmitted::SocketClosed,
     })?;
     let claim = Claim {
@@ -221,10 +234,11 @@ where
     limits.packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
     loop {
         if io.read.first().is_some_and(|first| first >> 4 != 1) {
-            return Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None));
+            return Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None, None));
         }
         let level = codec::connect_level(&io.read);
-        let missing = codec::missing(&io.read, &limits).map_err(|error| Failure::Protocol(error, level))?;
+        let missing =
+            codec::missing(&io.read, &limits).map_err(|error| Failure::Protocol(error, level, None))?;
         if missing == 0 {
             break;
         }
@@ -236,11 +250,11 @@ where
     let mut bytes = io.read.split().freeze();
     let level = codec::connect_level(&bytes);
     let packet = codec::decode(&mut bytes, Version::V5, &limits);
-    let packet = packet.map_err(|error| Failure::Protocol(error, level))?;
+    let packet = packet.map_err(|error| Failure::Protocol(error, level, None))?;
     io.read.extend_from_slice(&bytes);
     match packet {
         Some(Packet::Connect(connect)) => Ok(connect),
-        Some(_) | None => Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None)),
+        Some(_) | None => Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None, None)),
     }
 }
 
@@ -255,7 +269,7 @@ where
     }
     let Authenticated { identity, data } = authenticated;
     let user = identity.user().cloned();
-    let (version, maximum) = (connect.version, maximum(&connect));
+    let (version, maximum, clean_start) = (connect.version, maximum(&connect), connect.clean_start);
     let mut properties =
         connect::connack(&connect, session.client_id(), user.as_deref(), &broker.connect_rules.offer);
     properties.authentication_data = data;
@@ -266,13 +280,13 @@ where
         // Nothing may come before a CONNACK ([MQTT-3.2.0-1]), so that there is nothing to be said.
         return let_go(&broker, *connect, (session, mailbox), peer);
     }
+    let terms = Terms::of(*connect, &broker.connect_rules);
     tracing::info!(
         client = %session.client_id().escape_debug(), addr = %peer.addr, secure = peer.secure, ?version,
-        user = shortened(user.as_deref()), clean_start = connect.clean_start,
-        session_present = present, keep_alive_s = connect.keep_alive_s, "connected"
+        user = shortened(user.as_deref()), clean_start,
+        session_present = present, keep_alive_s = terms.keep_alive_s, "connected"
     );
     broker.metrics.connects_accepted.add(1);
-    let terms = Terms::of(*connect, &broker.connect_rules);
     session.attach(terms, peer.secure, Instant::now());
     mailbox.attach(peer.secure);
     if broker.is_stopping() {
@@ -360,20 +374,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn say_why(&mut self, ending: Ending) -> bool {
         let Some(reason) = ending.reason().filter(|_| self.version == Version::V5) else { return false };
         let mut disconnect = Disconnect::of(reason);
-        if let Ending::Protocol(error) = ending
-            && self.session.wants_problem_information()
-        {
-            disconnect.diagnostics = Some(Diagnostics::of(&error.to_string()));
+        if let Some(text) = ending.explanation().filter(|_| self.session.wants_problem_information()) {
+            disconnect.diagnostics = Some(Diagnostics::of(&text));
         }
         // As much of it as the client takes ([MQTT-3.1.2-24]).
         [disconnect, Disconnect::of(reason)].into_iter().any(|disconnect| {
-            let before = self.io.out.len();
-            codec::encode(&Packet::Disconnect(Box::new(disconnect)), self.version, &mut self.io.out);
-            let fits = self.packet_bytes_max.is_none_or(|max| self.io.out.len() - before <= max);
-            if !fits {
-                self.io.out.truncate(before);
-            }
-            fits
+            let packet = Packet::Disconnect(Box::new(disconnect));
+            encode_within(&packet, self.version, self.packet_bytes_max, &mut self.io.out)
         })
     }
 

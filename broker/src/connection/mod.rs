@@ -340,7 +340,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn publish_will(&mut self, will: Will, now: Now) {
         // Where the reload took the user away, the permissions that it had last hold for its will.
         let _ = self.renew_rules();
-        if let Outcome::Refused(refusal, _) = self.route(Submission::of_will(will, now.instant), None, now) {
+        let will = Submission::of_will(will, self.session.client_id(), now.instant);
+        if let Outcome::Refused(refusal, _) = self.route(will, None, now) {
             self.report(refusal);
         }
         self.end_turn();

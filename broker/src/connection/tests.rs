@@ -206,6 +206,6 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
     client.send(&Packet::PingReq).await;
     assert_eq!(client.receive().await, Packet::PingResp);
     let message = crate::ingress::message::Message::of_broker("a".parse().unwrap(), Bytes::from("secret"));
-    let routed = broker.router.route(Arc::new(message), &mut Turn::default());
+    let routed = broker.router.route(&Arc::new(message), &mut Turn::default());
     assert_eq!(routed.reason, sealmq_protocol::ReasonCode::NoMatchingSubscribers);
 }

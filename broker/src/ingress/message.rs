@@ -3,6 +3,7 @@
 //! besides the broker's own reports, which come by [`Message::of_broker`].
 
 use bytes::Bytes;
+use bytestring::ByteString;
 use sealmq_protocol::packet::{MessageProperties, Will};
 use sealmq_protocol::{Qos, TopicName};
 use std::sync::Arc;
@@ -37,6 +38,9 @@ pub(crate) struct Extras {
     /// When the message expiry is over.
     expires: Option<Instant>,
     properties: Option<Box<MessageProperties>>,
+    /// The client id of who published it, where it is retained: a subscription with No Local is not sent
+    /// it.
+    publisher: Option<ByteString>,
 }
 
 /// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will. It is built once, and
@@ -56,10 +60,11 @@ impl Submission {
         Self(Arc::new(Message { qos, retain, ..Message::of(topic, payload, extras) }))
     }
 
-    /// A will that is published at the time of `now`.
-    pub(crate) fn of_will(will: Will, now: Instant) -> Self {
+    /// A client's will that is published at the time of `now`.
+    pub(crate) fn of_will(will: Will, client_id: &ByteString, now: Instant) -> Self {
         let Will { topic, payload, qos, retain, message_expiry_s, properties, delay_s: _ } = will;
-        Self::new(topic, payload, qos, retain, Extras::of(message_expiry_s, properties, now))
+        let publisher = retain.then(|| client_id.clone());
+        Self::new(topic, payload, qos, retain, Extras::of(message_expiry_s, properties, publisher, now))
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -87,7 +92,7 @@ impl Submission {
         confidential: bool,
     ) -> Arc<Message> {
         let Message { qos, retain, .. } = *self.0;
-        let extras = Extras::of_some(self.0.expires(), properties);
+        let extras = Extras::of_some(self.0.expires(), properties, self.0.publisher().cloned());
         let topic = self.0.topic.clone();
         Arc::new(Message { qos, retain, confidential, ..Message::of(topic, payload, extras) })
     }
@@ -100,27 +105,32 @@ impl Submission {
         properties: Option<MessageProperties>,
     ) -> Self {
         let (topic, payload) = (topic.parse().unwrap(), Bytes::from_static(payload));
-        let extras = Extras::of_some(None, properties.map(Box::new));
+        let extras = Extras::of_some(None, properties.map(Box::new), None);
         let message = Message::of(topic, payload, extras);
         Self(Arc::new(Message { qos: Qos::AtLeastOnce, retain: true, ..message }))
     }
 }
 
 impl Extras {
-    /// Of a message that is submitted at the time of `now`.
+    /// Of a message that is submitted at the time of `now`; with its publisher, if it is retained.
     #[inline]
     pub(crate) fn of(
         message_expiry_s: Option<u32>,
         properties: Option<Box<MessageProperties>>,
+        publisher: Option<ByteString>,
         now: Instant,
     ) -> Option<Box<Self>> {
         let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
-        Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties)
+        Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties, publisher)
     }
 
-    fn of_some(expires: Option<Instant>, properties: Option<Box<MessageProperties>>) -> Option<Box<Self>> {
-        let is_some = expires.is_some() || properties.is_some();
-        is_some.then(|| Box::new(Self { expires, properties }))
+    fn of_some(
+        expires: Option<Instant>,
+        properties: Option<Box<MessageProperties>>,
+        publisher: Option<ByteString>,
+    ) -> Option<Box<Self>> {
+        let is_some = expires.is_some() || properties.is_some() || publisher.is_some();
+        is_some.then(|| Box::new(Self { expires, properties, publisher }))
     }
 }
 
@@ -151,7 +161,7 @@ impl Message {
     /// What ingress makes of a plain payload that expires, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn expiring_for_tests(topic: &str, payload: &'static str, seconds: u32, now: Instant) -> Self {
-        let extras = Extras::of(Some(seconds), None, now);
+        let extras = Extras::of(Some(seconds), None, None, now);
         Self { qos: Qos::ExactlyOnce, ..Self::of(topic.parse().unwrap(), Bytes::from(payload), extras) }
     }
 
@@ -163,7 +173,8 @@ impl Message {
         }
         let extras = self.extras.as_ref().map(|extras| {
             let properties = extras.properties.as_deref().map(|properties| Box::new(properties.detached()));
-            Box::new(Extras { expires: extras.expires, properties })
+            // A client id is no slice of a read buffer.
+            Box::new(Extras { expires: extras.expires, properties, publisher: extras.publisher.clone() })
         });
         let Self { qos, retain, confidential, .. } = **self;
         let (topic, payload) = (self.topic.detached(), Bytes::copy_from_slice(&self.payload));
@@ -198,6 +209,11 @@ impl Message {
     /// What MQTT 5 passes on with it.
     pub(crate) fn properties(&self) -> Option<&MessageProperties> {
         self.extras.as_ref()?.properties.as_deref()
+    }
+
+    /// The client id of who published it; known of retained messages alone.
+    pub(crate) fn publisher(&self) -> Option<&ByteString> {
+        self.extras.as_ref()?.publisher.as_ref()
     }
 
     /// When it is to be delivered no more.
@@ -248,7 +264,8 @@ mod tests {
     #[test]
     fn a_kept_copy_is_the_same_message() {
         let properties = MessageProperties { content_type: Some("text/plain".into()), ..Default::default() };
-        let extras = Extras::of(Some(60), Some(Box::new(properties.clone())), Instant::now());
+        let extras =
+            Extras::of(Some(60), Some(Box::new(properties.clone())), Some("dev".into()), Instant::now());
         let message = Message::of("a/b".parse().unwrap(), Bytes::from("21.5"), extras);
         let message = Arc::new(Message { qos: Qos::AtLeastOnce, confidential: true, ..message });
         let kept = message.kept();
@@ -256,6 +273,7 @@ mod tests {
         assert_eq!((kept.topic(), kept.payload()), (message.topic(), message.payload()));
         assert_eq!((kept.qos(), kept.confidential()), (Qos::AtLeastOnce, true));
         assert_eq!((kept.expires(), kept.properties()), (message.expires(), Some(&properties)));
+        assert_eq!((kept.publisher(), message.publisher()), (Some(&"dev".into()), Some(&"dev".into())));
         assert_eq!((kept.size(), message.size()), (17, 17));
     }
 }

@@ -136,22 +136,22 @@ impl Router {
     }
 
     /// Hands `message` to everybody who listens.
-    pub(crate) fn route(&self, message: Arc<Message>, turn: &mut Turn) -> Routed {
+    pub(crate) fn route(&self, message: &Arc<Message>, turn: &mut Turn) -> Routed {
         let mut detached = None;
-        let kept = !message.retain() || self.retain(&message, &mut detached, turn);
+        let kept = !message.retain() || self.retain(message, &mut detached, turn);
         let (audience, walked) = turn.matched.find(self, message.topic(), turn.publisher);
         turn.work += audience.targets.len() + if walked { WALK_WORK } else { 0 };
         let (mut taken, mut dropped) = (false, false);
         for target in &audience.targets {
-            let terms = target.terms(&message);
-            match self.hand_to(&target.mailbox, &message, terms, &mut detached, turn) {
+            let terms = target.terms(message);
+            match self.hand_to(&target.mailbox, message, terms, &mut detached, turn) {
                 Handed::Taken => taken = true,
                 Handed::Dropped => dropped = true,
                 Handed::Unwanted => {}
             }
         }
         for group in &audience.groups {
-            match self.hand_to_one_of(group, &message, Among::Everybody, &mut detached, turn) {
+            match self.hand_to_one_of(group, message, Among::Everybody, &mut detached, turn) {
                 Handed::Taken => taken = true,
                 Handed::Dropped => dropped = true,
                 Handed::Unwanted => {}

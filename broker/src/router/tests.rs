@@ -56,7 +56,7 @@ fn publish(broker: &Broker, messages: usize) {
     let mut turn = Turn::default();
     for _ in 0..messages {
         let message = Message::expiring_for_tests("t", "x", 100, Instant::now());
-        broker.router.route(Arc::new(message), &mut turn);
+        broker.router.route(&Arc::new(message), &mut turn);
     }
 }
 
@@ -88,7 +88,7 @@ async fn a_confidential_message_goes_past_a_plaintext_member() {
     leave(&broker, away);
     for _ in 0..4 {
         let message = Message::confidential_for_tests("t", "x");
-        broker.router.route(Arc::new(message), &mut Turn::default());
+        broker.router.route(&Arc::new(message), &mut Turn::default());
     }
     assert_eq!(waiting(&plaintext), 0);
     assert_eq!(waiting(&member(&broker, "away", false, true).await), 4);

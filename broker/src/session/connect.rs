@@ -162,6 +162,9 @@ pub(crate) fn connack(
     let packet_bytes_max = u32::try_from(offer.packet_bytes_max).ok().and_then(NonZeroU32::new);
     let response =
         offer.response_information.as_ref().filter(|_| connect.properties.request_response_information);
+    // A name can make it longer than a string can be.
+    let response = response.map(|text| expand(text, client_id, user));
+    let response = response.filter(|text| u16::try_from(text.len()).is_ok());
     ConnAckProperties {
         session_expiry_s: (expiry_s != connect.session_expiry_s).then_some(expiry_s),
         receive_maximum: NonZeroU16::new(offer.receive_maximum).filter(|max| *max < NonZeroU16::MAX),
@@ -174,7 +177,7 @@ pub(crate) fn connack(
         subscription_ids_unavailable: !offer.subscription_identifiers,
         shared_unavailable: !offer.shared_subscriptions,
         server_keep_alive_s: (keep_alive_s != connect.keep_alive_s).then_some(keep_alive_s),
-        response_information: response.map(|text| expand(text, client_id, user)),
+        response_information: response,
         authentication_method: connect.properties.authentication_method.clone(),
         ..ConnAckProperties::default()
     }

@@ -1,6 +1,7 @@
 //! Why a connection ends, and what an MQTT 5 client is told of it before the socket is closed.
 
 use sealmq_protocol::{ProtocolError, ReasonCode};
+use std::borrow::Cow;
 
 /// Why a connection ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,5 +44,23 @@ impl Ending {
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
             Self::Shutdown => ReasonCode::ServerShuttingDown,
         })
+    }
+
+    /// The same for people, for clients that want to hear it.
+    pub(crate) fn explanation(self) -> Option<Cow<'static, str>> {
+        let text = match self {
+            Self::Protocol(error) => return Some(Cow::Owned(error.to_string())),
+            Self::Refused(_) => "a message was refused, and the topic's policy ends the connection then",
+            Self::Overrun => "too many messages wait for this client",
+            Self::UserGone => "what this client was let in by is not there any more, or has changed",
+            Self::AnswerTooLarge => "an answer is larger than the client's maximum packet size",
+            Self::Disconnect(_)
+            | Self::SocketClosed
+            | Self::TakenOver
+            | Self::WriteStalled
+            | Self::NotAuthenticated(_)
+            | Self::Shutdown => return None,
+        };
+        Some(Cow::Borrowed(text))
     }
 }

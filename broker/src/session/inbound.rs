@@ -72,15 +72,15 @@ pub(super) struct Inbound {
 }
 
 impl Inbound {
-    pub(super) fn new(received_max: usize) -> Self {
+    pub(super) fn new() -> Self {
         let (received, taken) = (FxHashMap::default(), VecDeque::new());
-        Self { received, received_max, owed_max: usize::MAX, owed: 0, taken }
+        Self { received, received_max: 0, owed_max: 0, owed: 0, taken }
     }
 
-    /// A new connection, on which the client may have so many messages unacknowledged. It begins to count
-    /// anew, whatever it has not released of earlier ones (§4.9).
-    pub(super) fn attach(&mut self, owed_max: usize) {
-        self.owed_max = owed_max;
+    /// A new connection, on which the client may have so many messages unacknowledged, and so many of QoS 2
+    /// unreleased from whichever connection. It begins to count anew what it is owed (§4.9).
+    pub(super) fn attach(&mut self, owed_max: usize, received_max: usize) {
+        (self.owed_max, self.received_max) = (owed_max, received_max);
         self.owed = 0;
         self.received.values_mut().for_each(|received| received.counted = false);
     }
@@ -138,7 +138,10 @@ impl Session {
             return Err(ProtocolError::RetainNotSupported); // [MQTT-3.2.2-14]
         }
         // Before anything else looks at the packet, and of a duplicate too: it may set an alias.
-        let topic = self.link.aliases.resolve(publish.topic, publish.topic_alias)?;
+        let topic = match (publish.topic, publish.topic_alias) {
+            (Some(topic), None) => topic,
+            (topic, alias) => self.link.aliases.resolve(topic, alias)?,
+        };
         if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id)
             && let Some(Received { position, .. }) = self.inbound.received.get(&id)
         {
@@ -148,7 +151,8 @@ impl Session {
             return Ok(());
         }
         self.inbound.count(qos)?;
-        let extras = Extras::of(publish.message_expiry_s, publish.properties, now);
+        let publisher = retain.then(|| self.client_id.clone());
+        let extras = Extras::of(publish.message_expiry_s, publish.properties, publisher, now);
         let submission = Submission::new(topic, publish.payload, qos, retain, extras);
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
@@ -162,12 +166,12 @@ impl Session {
         receipt: Receipt,
         outcome: &Outcome,
     ) -> Option<(Acknowledgement, Position)> {
-        match *outcome {
+        let (reason, diagnostics, position) = match *outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
-                self.acknowledge(receipt, reason, None, position)
+                (reason, None, position)
             }
             Outcome::Refused(refusal, fingerprint) => {
                 let repeated = receipt.dup
@@ -184,18 +188,9 @@ impl Session {
                 }
                 // A device that is not acknowledged would send the same packet for ever.
                 let said = refusal.explanation().filter(|_| self.link.problem_information);
-                self.acknowledge(receipt, refusal.reason(), said.map(Diagnostics::of), Position::START)
+                (refusal.reason(), said.map(Diagnostics::of), Position::START)
             }
-        }
-    }
-
-    fn acknowledge(
-        &mut self,
-        receipt: Receipt,
-        reason: ReasonCode,
-        diagnostics: Option<Box<Diagnostics>>,
-        position: Position,
-    ) -> Option<(Acknowledgement, Position)> {
+        };
         let packet_id = receipt.packet_id?;
         let ack = Ack { packet_id, reason, diagnostics };
         let acknowledgement = match receipt.qos {

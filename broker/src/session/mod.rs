@@ -88,6 +88,7 @@ pub(crate) struct Session {
     subscription_bytes: usize,
     subscription_bytes_max: usize,
     inbound: Inbound,
+    inbound_qos2_max: usize,
     outbound: Outbound,
     link: Link,
     actions: VecDeque<Action>,
@@ -140,7 +141,8 @@ impl Session {
             subscriptions_max: limits.subscriptions_per_client_max,
             subscription_bytes: 0,
             subscription_bytes_max: limits.subscription_bytes_per_client_max,
-            inbound: Inbound::new(limits.inbound_qos2_max),
+            inbound: Inbound::new(),
+            inbound_qos2_max: limits.inbound_qos2_max,
             outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max),
             link: Link::default(),
             actions: VecDeque::new(),
@@ -192,8 +194,13 @@ impl Session {
             aliases: alias::Inbound::new(aliases),
         };
         self.actions.clear();
-        // The receive maximum binds clients that were told of it.
-        self.inbound.attach(if is_v5 { self.offer.receive_maximum.into() } else { usize::MAX });
+        // The receive maximum binds clients that were told of it; others have a bound on what costs memory.
+        // (Packet ids bound that for everybody.)
+        if is_v5 {
+            self.inbound.attach(self.offer.receive_maximum.into(), usize::MAX);
+        } else {
+            self.inbound.attach(usize::MAX, self.inbound_qos2_max);
+        }
         self.outbound.attach(Receiver {
             secure,
             version: terms.version,

@@ -13,6 +13,7 @@ use super::receiver::{PassedOver, Receiver};
 use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
 use crate::retained::{Order, Page};
 use crate::router::{Among, Takers};
+use bytestring::ByteString;
 use sealmq_protocol::packet::{Ack, PacketId};
 use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName};
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,8 @@ struct Scan {
     filter: TopicFilter,
     /// Those of its subscription; the QoS is the highest.
     terms: Terms,
+    /// Whose messages are held back: the client's own, with No Local ([MQTT-3.8.3-3]).
+    but: Option<ByteString>,
     until: Order,
     after: Option<TopicName>,
 }
@@ -152,13 +155,14 @@ impl Outbound {
     }
 
     /// The retained messages that match a subscription are owed; a scan for the same filter begins anew.
-    pub(super) fn scan(&mut self, subscription: &Subscription, until: Order) {
+    pub(super) fn scan(&mut self, subscription: &Subscription, client_id: &ByteString, until: Order) {
         let filter = subscription.filter.filter().clone();
         self.cancel(&filter);
         self.scans_begun += 1;
         self.scanned.insert(filter.clone(), self.scans_begun);
         let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
-        self.scans.insert(self.scans_begun, Scan { filter, terms, until, after: None });
+        let but = subscription.options.no_local.then(|| client_id.clone());
+        self.scans.insert(self.scans_begun, Scan { filter, terms, but, until, after: None });
     }
 
     /// Nobody listens to `filter` any more.
@@ -173,12 +177,14 @@ impl Outbound {
         let Some(mut first) = self.scans.first_entry() else { return };
         let scan = first.get_mut();
         scan.after = page.next;
-        let (granted, last) = (scan.terms.clone(), scan.after.is_none());
+        let (granted, but, last) = (scan.terms.clone(), scan.but.clone(), scan.after.is_none());
         if last {
             let scan = first.remove();
             self.scanned.remove(&scan.filter);
         }
-        self.pending.extend(page.messages.into_iter().map(|message| {
+        let others =
+            page.messages.into_iter().filter(|message| but.is_none() || message.publisher() != but.as_ref());
+        self.pending.extend(others.map(|message| {
             let terms = Terms { qos: granted.qos.min(message.qos()), ..granted.clone() };
             Delivery { message, terms }
         }));

@@ -90,7 +90,7 @@ impl Session {
                 RetainHandling::DoNotSend => false,
             };
             if wanted && subscription.filter.share_name().is_none() {
-                self.outbound.scan(&subscription, until);
+                self.outbound.scan(&subscription, &self.client_id, until);
             }
         }
     }

@@ -7,14 +7,29 @@ use crate::report::Form;
 const DOCS: &str = include_str!("../../../docs/configuration.md");
 
 #[test]
-fn every_key_is_documented_with_default_and_range() {
+fn every_key_is_documented_under_its_heading_with_default_and_range() {
     let missing: Vec<_> = keys()
         .iter()
         .filter(|key| key.form == Form::Value)
-        .map(|key| format!("| `{}` | `{}` | {} | ", key.path, key.default, key.allowed))
-        .filter(|row| !DOCS.lines().any(|line| line.starts_with(row)))
+        .map(|key| (key, format!("| `{}` | `{}` | {} | ", key.path, key.default, key.allowed)))
+        .filter(|(key, row)| !section_of(&key.path).lines().any(|line| line.starts_with(row)))
+        .map(|(_, row)| row)
         .collect();
     assert!(missing.is_empty(), "docs/configuration.md lacks:\n{}", missing.join("\n"));
+}
+
+/// What stands under the heading of the table that a key is in.
+fn section_of(path: &str) -> &'static str {
+    let (_, tables) = DOCS.split_once("\n## Keys").unwrap();
+    let heading = match path.split_once('.') {
+        None => "\n### Top level\n".to_owned(),
+        Some((table, _)) if tables.contains(&format!("\n### `[[{table}]]`\n")) => {
+            format!("\n### `[[{table}]]`\n")
+        }
+        Some((table, _)) => format!("\n### `[{table}]`\n"),
+    };
+    let (_, rest) = tables.split_once(&heading).unwrap_or_else(|| panic!("no section{heading}"));
+    rest.split("\n### ").next().unwrap()
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Each kind of problem, with its exact text.
 
-use super::File;
+use super::{File, with_listener};
 
 /// Loads a file of exactly this text; the problems, without the folder.
 fn problems(text: &str) -> String {
@@ -161,7 +161,7 @@ fn listeners() {
     );
     assert_eq!(
         problems("[[listener]]\nbind = \"127.0.0.1:1\"\nwebsocket = true\norigins = [\"app.example\"]"),
-        "sealmq.toml:4: listener[0].origins: found a list; allowed: a list of origins, such as \"https://app.example:8443\", or \"*\" for any"
+        "sealmq.toml:4: listener[0].origins[0]: found \"app.example\"; allowed: an origin, such as \"https://app.example:8443\", or \"*\" for any"
     );
     assert_eq!(
         problems("[[listener]]\n[listener.tls]\nkey = \"k\""),
@@ -263,4 +263,19 @@ fn several_problems_come_in_the_order_of_the_file() {
         keys,
         ["telemetry.log_json", "limits.sessions_max", "limits.foo", "acl[0].topics", "acl[0].access"]
     );
+}
+
+#[test]
+fn texts_for_clients_have_a_form_in_mqtt() {
+    for key in ["response_information", "server_reference"] {
+        let allowed = "allowed: a text of 1 to 65,535 bytes";
+        for (value, found) in [("", "\"\""), ("a\\u0000b", "\"a\\0b\"")] {
+            let file = with_listener(&format!("[mqtt]\n{key} = \"{value}\""));
+            let error = file.load(&[]).unwrap_err().to_string();
+            assert!(error.contains(&format!("mqtt.{key}: found {found}; {allowed}")), "{error}");
+        }
+        let long = "x".repeat(65_536);
+        let error = with_listener(&format!("[mqtt]\n{key} = \"{long}\"")).load(&[]).unwrap_err().to_string();
+        assert!(error.contains(allowed) && error.len() < 1_000, "{error}");
+    }
 }

@@ -144,8 +144,20 @@ pub(super) enum Framed {
     Missing(usize),
 }
 
+/// The longest packet whose remaining length is one byte.
+const SHORT_BYTES_MAX: usize = 2 + 0x7F;
+
+#[inline]
 pub(super) fn frame_length(buffer: &[u8], limits: &Limits) -> Result<Framed, ProtocolError> {
     use mqttbytes::Error;
+    // A short packet that is whole needs no more than a look: that is most of them, and each
+    // acknowledgement.
+    if let [_, body_bytes @ ..0x80, rest @ ..] = buffer
+        && rest.len() >= usize::from(*body_bytes)
+        && limits.packet_bytes_max >= SHORT_BYTES_MAX
+    {
+        return Ok(Framed::Whole(2 + usize::from(*body_bytes)));
+    }
     // mqttbytes holds the bound against the remaining length, so the fixed header is added after.
     let (framed, packet_bytes) = match mqttbytes::check(buffer.iter(), limits.packet_bytes_max) {
         Ok(header) => (Framed::Whole(header.frame_length()), header.frame_length()),

@@ -89,12 +89,10 @@ fn feed_to(session: &mut Session, packet: Packet, route: impl Fn(&Submission) ->
     let (mut said, mut owed) = (vec![], vec![]);
     while let Some(action) = session.poll_action() {
         said.push(show(&action));
-        match action {
-            Action::Route(submission, receipt) => {
-                owed.extend(session.handle_outcome(receipt, &route(&submission)));
-            }
-            Action::Acknowledge(answer, _) => session.handle_acknowledged(&answer),
-            _ => {}
+        if let Action::Route(submission, receipt) = action {
+            owed.extend(session.handle_outcome(receipt, &route(&submission)));
+        } else if let Action::Acknowledge(answer, _) = action {
+            session.handle_acknowledged(&answer);
         }
     }
     for (answer, position) in owed {
