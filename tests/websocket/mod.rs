@@ -22,6 +22,6 @@ key = "server.key"
 bind = "127.0.0.1:0"
 "#;
 
-fn setup() -> Setup {
+pub(crate) fn setup() -> Setup {
     Setup::new().config(LISTENERS)
 }

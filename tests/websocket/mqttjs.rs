@@ -2,32 +2,21 @@
 //! Its scripts are in `tests/clients/mqttjs/`; each sends payloads at every QoS, and prints what came back.
 
 use super::setup;
+use crate::clients::mqttjs::{self, url};
 use crate::harness::{Broker, Publish, Wire};
-use std::path::Path;
-use std::process::{Command, Output};
-
-/// A browser takes its time to start where much else runs.
-const PATIENCE_S: &str = "60";
+use std::process::Output;
 
 /// The versions of MQTT that are spoken, as MQTT.js counts them.
 const VERSIONS: [u8; 2] = [4, 5];
 
-/// Runs a script of `tests/clients/mqttjs/`.
-fn run(script: &str, url: &str, version: u8, more: &[&str]) -> Output {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/mqttjs");
-    assert!(folder.join("node_modules/mqtt").exists(), "no MQTT.js; run `npm ci` in {}", folder.display());
-    let mut command = Command::new("timeout");
-    command.args([PATIENCE_S, "node", script, url, &version.to_string()]).args(more);
-    command.current_dir(folder).output().expect("node is installed")
+/// Runs a script with URL, version and whatever else it takes.
+fn exchange(script: &str, url: &str, version: u8, more: &[&str]) -> Output {
+    mqttjs::run(script, &[&[url, &version.to_string()], more].concat())
 }
 
 /// The exchange from a page.
 fn browser(broker: &Broker, scheme: &str, version: u8) -> Output {
-    run("browser.mjs", &url(broker, scheme), version, &[broker.dir().to_str().unwrap()])
-}
-
-fn url(broker: &Broker, scheme: &str) -> String {
-    format!("{scheme}://localhost:{}/mqtt", broker.listener(scheme).port())
+    exchange("browser.mjs", &url(broker, scheme), version, &[broker.dir().to_str().unwrap()])
 }
 
 /// The lines that the script printed, if it succeeded.
@@ -51,8 +40,13 @@ fn mqttjs_works_from_node() {
     let broker = setup().start();
     let ca = broker.ca_file();
     for version in VERSIONS {
-        assert_exchanged(&lines(&run("node.mjs", &url(&broker, "ws"), version, &[])));
-        assert_exchanged(&lines(&run("node.mjs", &url(&broker, "wss"), version, &[ca.to_str().unwrap()])));
+        assert_exchanged(&lines(&exchange("node.mjs", &url(&broker, "ws"), version, &[])));
+        assert_exchanged(&lines(&exchange(
+            "node.mjs",
+            &url(&broker, "wss"),
+            version,
+            &[ca.to_str().unwrap()],
+        )));
     }
 }
 
@@ -86,7 +80,7 @@ fn documented_page_works() {
     std::fs::write(&file, page.replace(default, &url(&broker, "ws")) + watched).unwrap();
     Wire::client(&broker, "publisher").publish(&Publish::new("hello", "world").qos(1, 1).retain());
     let folder = broker.dir().to_str().unwrap();
-    let output = run("browser.mjs", "", VERSIONS[0], &[folder, file.to_str().unwrap()]);
+    let output = exchange("browser.mjs", "", VERSIONS[0], &[folder, file.to_str().unwrap()]);
     assert_eq!(lines(&output)[1], "hello: world");
 }
 

@@ -118,7 +118,7 @@ fn request_is_bounded_in_time() {
     assert_eq!(slow.try_receive_frame().unwrap().0, CLOSE);
     let addr = slow.local_addr().to_string();
     let line = broker.log_line(|line| line.field("addr") == Some(&addr));
-    assert!(line.contains("no CONNECT within limits.connect_timeout_s"), "{}", line.text);
+    assert!(line.contains("not authenticated, within limits.connect_timeout_s"), "{}", line.text);
 }
 
 /// MQTT without WebSocket is told so at once, and WebSocket without one is closed.

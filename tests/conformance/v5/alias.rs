@@ -99,11 +99,18 @@ fn alias_of_a_refused_message_counts() {
         "[[acl]]\nclient = \"watcher\"\naccess = \"all\"\ntopics = [\"#\"]\n\
          [[acl]]\naccess = \"publish\"\ntopics = [\"open\"]\n",
     );
-    let mut client = Wire::client5(&broker, "c");
-    assert_eq!(client.try_publish5(&Publish5::new("open", "1").qos(1, 1).with(TOPIC_ALIAS, 1)), 0x10);
+    let mut watcher = Wire::client5(&broker, "watcher");
+    watcher.subscribe5("#", 1);
+    let connect = Connect5::new("c").will(Publish5::new("open", "will"));
+    let mut client = Wire::connect5(&broker, &connect);
+    assert_eq!(client.try_publish5(&Publish5::new("open", "1").qos(1, 1).with(TOPIC_ALIAS, 1)), 0);
     assert_eq!(client.try_publish5(&Publish5::new("closed", "1").qos(1, 1).with(TOPIC_ALIAS, 1)), 0x87);
     // The permission is that of the topic for which the alias stands now.
     assert_eq!(client.try_publish5(&Publish5::new("", "2").qos(1, 1).with(TOPIC_ALIAS, 1)), 0x87);
+    client.cut();
+    watcher.take5("1");
+    assert_eq!(watcher.take5("will").topic(), "open");
+    watcher.expect_nothing_but_pong();
 }
 
 /// Publishes to four topics again and again, and gives the aliases that `client` saw.

@@ -4,8 +4,7 @@ use super::assert_disconnected;
 use crate::harness::packets5::{
     ASSIGNED_CLIENT_ID, Answer, CONNACK, MAXIMUM_PACKET_SIZE, MAXIMUM_QOS, PUBACK, REASON_STRING,
     RECEIVE_MAXIMUM, RETAIN_AVAILABLE, SERVER_KEEP_ALIVE, SESSION_EXPIRY, SHARED_AVAILABLE, SUBACK,
-    SUBSCRIPTION_ID, SUBSCRIPTION_IDS_AVAILABLE, TOPIC_ALIAS, TOPIC_ALIAS_MAXIMUM, WILDCARD_AVAILABLE, With,
-    subscribe5,
+    SUBSCRIPTION_IDS_AVAILABLE, TOPIC_ALIAS, TOPIC_ALIAS_MAXIMUM, WILDCARD_AVAILABLE, With, subscribe5,
 };
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 
@@ -170,26 +169,6 @@ fn alias_beyond_the_maximum_is_invalid() {
         let properties = greeting(&broker, &Connect5::new("c")).properties;
         assert_eq!(properties.number(TOPIC_ALIAS_MAXIMUM).filter(|maximum| *maximum > 0), told);
         assert_disconnected(&broker, Publish5::new("a", "1").with(TOPIC_ALIAS, maximum + 1).bytes(), 0x94);
-    }
-}
-
-/// §3.2.2.3.11 to §3.2.2.3.13: SUBSCRIBE with what is turned off is answered with its code.
-#[test]
-fn subscriptions_that_are_turned_off_are_refused() {
-    let cases = [
-        ("wildcard_subscriptions", subscribe5(1, &[("a/+", 0)]), 0xA2),
-        ("wildcard_subscriptions", subscribe5(1, &[("#", 0)]), 0xA2),
-        ("shared_subscriptions", subscribe5(1, &[("$share/g/a", 0)]), 0x9E),
-        ("subscription_identifiers", subscribe5(1, &[("a", 0)]).with(SUBSCRIPTION_ID, 1), 0xA1),
-    ];
-    for (key, subscribe, code) in cases {
-        let broker = Broker::with_config(&format!("[mqtt]\n{key} = false"));
-        let mut client = Wire::client5(&broker, "c");
-        client.send(subscribe.bytes());
-        // The standard has the same codes for SUBACK and for DISCONNECT.
-        assert_eq!(Answer::parse(&client.receive()).code(), code, "{key}");
-        let mut other = Wire::client5(&broker, "d");
-        other.subscribe5("a", 1);
     }
 }
 

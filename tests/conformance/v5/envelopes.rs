@@ -110,6 +110,23 @@ fn end_to_end_message_keeps_everything() {
     assert_eq!(publish.properties.number(PAYLOAD_FORMAT), Some(0));
 }
 
+/// [MQTT-3.4.2-1]: an envelope is no UTF-8, and who says that it is is refused, where it is passed on as it is,
+/// too.
+#[test]
+fn end_to_end_message_has_the_format_that_it_says() {
+    let plant = Plant::start();
+    let mut watcher = watcher(&plant.broker);
+    let mut sender = Wire::client5(&plant.broker, "sender");
+    let envelope = plant.device.stamp("private/7/a", "for somebody else");
+    assert!(std::str::from_utf8(&envelope).is_err());
+    let publish = Publish5::new("private/7/a", &envelope).qos(1, 1);
+    assert_eq!(sender.try_publish5(&publish.clone().with(PAYLOAD_FORMAT, 1)), 0x99);
+    // It was not taken for this message, and so is no repetition.
+    assert_eq!(sender.try_publish5(&publish.with(PAYLOAD_FORMAT, 0)), 0);
+    assert_eq!(watcher.expect_publish5().payload, envelope);
+    watcher.expect_nothing_but_pong();
+}
+
 /// [MQTT-3.4.2-1], [MQTT-3.5.2-1]: each refusal by its code: 0x87 where the sender is at fault, 0x99 where
 /// the payload is. A reason string for those who ask; the connection lives.
 #[test]
@@ -148,7 +165,8 @@ fn refused_envelope_of_qos0_is_dropped() {
     plant.watcher.expect_nothing_but_pong();
 }
 
-/// `on_refusal = "disconnect"`: DISCONNECT with that same code, whatever the QoS, and the will is sent.
+/// `on_refusal = "disconnect"`: DISCONNECT with that same code, whatever the QoS, and the will is sent. A
+/// reason string for those who ask.
 #[test]
 fn refusal_disconnects_where_the_policy_says_so() {
     let topic = "strict/7/level";
@@ -159,11 +177,14 @@ fn refusal_disconnects_where_the_policy_says_so() {
         if error == OpenError::Replayed {
             watcher.take5(encryption::SECRET);
         }
-        for qos in 0..=2 {
-            let connect = Connect5::new("culprit").will(Publish5::new("will", "gone"));
+        for (asks, qos) in [(1, 0), (1, 1), (1, 2), (0, 1)] {
+            let will = Publish5::new("will", "gone");
+            let connect = Connect5::new("culprit").with(REQUEST_PROBLEM, asks).will(will);
             let mut culprit = Wire::connect5(&plant.broker, &connect);
             culprit.send(Publish5::new(topic, &payload).qos(qos, 7).bytes());
-            culprit.expect_disconnect(code_of(error));
+            let disconnect = culprit.expect_disconnect(code_of(error));
+            let reason = disconnect.properties.text(REASON_STRING);
+            assert_eq!(reason.is_some(), asks == 1, "{error:?}: {disconnect:?}");
             watcher.take5("gone");
         }
         watcher.expect_nothing_but_pong();

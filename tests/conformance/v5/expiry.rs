@@ -1,7 +1,7 @@
 //! Message Expiry Interval (§3.3.2.3.3): counted down while a message waits, and never delivered after.
 
 use super::await_one_and_a_half_seconds;
-use crate::harness::packets5::{MESSAGE_EXPIRY, PUBREC, PUBREL, RECEIVE_MAXIMUM, With, ack5};
+use crate::harness::packets5::{MESSAGE_EXPIRY, RECEIVE_MAXIMUM, With};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 
 /// The time that is left, where the message came with any.
@@ -78,22 +78,4 @@ fn message_that_expires_behind_others_is_not_delivered() {
     let got = client.take5("there");
     assert!((90..=99).contains(&left(&got).unwrap()), "{got:?}");
     client.expect_nothing_but_pong();
-}
-
-/// §4.3.3: a delivery of QoS 2 that has begun is completed, though the message has expired meanwhile.
-#[test]
-fn delivery_of_qos2_that_has_begun_is_completed() {
-    let broker = Broker::start();
-    let connect = Connect5::new("c").persistent(60);
-    let mut client = Wire::connect5(&broker, &connect);
-    client.subscribe5("a", 2);
-    client.publish5(&Publish5::new("a", "1").qos(2, 1).with(MESSAGE_EXPIRY, 1));
-    let got = client.expect_publish5();
-    client.cut();
-    await_one_and_a_half_seconds(&broker);
-    let mut client = Wire::resume5(&broker, &connect);
-    let again = client.expect_publish5();
-    assert!(again.id == got.id && again.dup, "{again:?}");
-    client.send(ack5(PUBREC, got.id, 0).bytes());
-    client.expect_reason(PUBREL, got.id, 0);
 }

@@ -1,28 +1,33 @@
 //! Maximum Packet Size of the client (§3.1.2.11.4): what is larger is not sent.
 
+use super::steps::{REPORTS, await_report};
 use crate::harness::packets5::{MAXIMUM_PACKET_SIZE, PUBACK, With};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 
 /// [MQTT-3.1.2-24], [MQTT-3.1.2-25]: a message that is too large for a client is none for it, of any QoS;
-/// it takes no place in flight, is not sent later, and others get it.
+/// it takes no place in flight, is not sent later, and is counted; others get it, of 3.1.1 too.
 #[test]
 fn message_that_is_too_large_for_a_client_is_dropped_for_it() {
-    let broker = Broker::start();
+    let broker = Broker::with_config(REPORTS);
     let connect = Connect5::new("small").persistent(60).with(MAXIMUM_PACKET_SIZE, 100);
     let mut small = Wire::connect5(&broker, &connect);
     small.subscribe5("a", 2);
     let mut large = Wire::client5(&broker, "large");
     large.subscribe5("a", 2);
+    let mut old = Wire::client(&broker, "old");
+    old.subscribe("a", 2);
     let mut publisher = Wire::client5(&broker, "publisher");
     for qos in 0..=2 {
         publisher.publish5(&Publish5::new("a", "x".repeat(200)).qos(qos, 1));
         publisher.publish5(&Publish5::new("a", "properties").qos(qos, 1).pair("n", "v".repeat(100)));
         publisher.publish5(&Publish5::new("a", "fits").qos(qos, 1));
-        large.take5(&"x".repeat(200));
-        large.take5("properties");
-        large.take5("fits");
+        for payload in [&"x".repeat(200), "properties", "fits"] {
+            large.take5(payload);
+            old.take(payload);
+        }
         small.take5("fits");
     }
+    await_report(&broker, "publish/messages/dropped", 6);
     small.expect_nothing_but_pong();
     small.cut();
     let mut small = Wire::resume5(&broker, &Connect5::new("small").persistent(60));

@@ -1,5 +1,5 @@
-//! Subscription options (§3.8.3.1): no local, and options filter by filter. What they do to retained
-//! messages is in `retain`.
+//! Subscription options (§3.8.3.1): no local, and options filter by filter. What the others do to
+//! retained messages is in `retain`.
 
 use super::steps::{taken, texts};
 use crate::harness::packets5::{SUBACK, SUBSCRIPTION_ID, With, subscribe5};
@@ -56,17 +56,25 @@ fn no_local_goes_by_client_id() {
     Wire::resume5(&broker, &persistent).expect_nothing_but_pong();
 }
 
-/// [MQTT-3.8.3-3]: that is said of what is forwarded; a new subscription is sent what is retained
-/// (§3.3.1.3), whoever published it.
+/// [MQTT-3.8.3-3]: nor its own retained messages, and that goes by the client id too, whichever session of
+/// it published them; those of others it is sent.
 #[test]
-fn no_local_holds_back_no_retained_messages() {
+fn no_local_holds_back_ones_own_retained_messages() {
     let broker = Broker::start();
     let mut client = Wire::client5(&broker, "c");
-    client.publish5(&Publish5::new("a", "own").qos(1, 1).retain());
-    client.subscribe5("a", 1 | NO_LOCAL);
-    assert!(client.take5("own").retain);
-    client.publish5(&Publish5::new("a", "own").qos(1, 1).retain());
-    client.expect_nothing_but_pong();
+    let mut other = Wire::client5(&broker, "other");
+    client.publish5(&Publish5::new("a/1", "own").qos(1, 1).retain());
+    other.publish5(&Publish5::new("a/2", "other's").qos(1, 1).retain());
+    for _ in 0..2 {
+        client.subscribe5("a/+", 1 | NO_LOCAL);
+        assert_eq!(texts(&taken(&mut client)), ["other's"]);
+        client.subscribe5("a/+", 1);
+        assert_eq!(texts(&taken(&mut client)), ["own", "other's"]);
+        client.disconnect5(0);
+        client = Wire::client5(&broker, "c");
+    }
+    other.subscribe5("a/+", 1 | NO_LOCAL);
+    assert_eq!(texts(&taken(&mut other)), ["own"]);
 }
 
 /// [MQTT-3.8.3-3]: another subscription that overlaps still gets them, and it alone.

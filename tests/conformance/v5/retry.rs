@@ -163,7 +163,8 @@ fn identifiers_are_sent_again() {
     assert_eq!(Wire::resume5(&broker, &persistent()).expect_publish5(), sent.dup());
 }
 
-/// [MQTT-4.3.3-7]: a message of QoS 2 that was begun is finished though its time is over.
+/// [MQTT-4.3.3-7]: a message of QoS 2 that was begun is finished though its time is over, whichever of its
+/// packets was the last.
 #[test]
 fn qos2_message_that_was_begun_outlives_its_expiry() {
     let (broker, mut receiver, mut sender) = pair();

@@ -2,23 +2,26 @@
 
 use super::PROTOCOL_ERROR;
 use crate::harness::packets5::{
-    AUTH, AUTH_DATA, AUTH_METHOD, Answer, CONNACK, DISCONNECT5, PUBACK, With, auth5, disconnect5,
+    AUTH, AUTH_DATA, AUTH_METHOD, Answer, CONNACK, DISCONNECT5, MAXIMUM_PACKET_SIZE, PUBACK, With, auth5,
+    disconnect5,
 };
 use crate::harness::scram::Scram;
+use crate::harness::websocket::WebSocket;
+use crate::harness::wire::tls_config;
 use crate::harness::{Broker, Connect5, Publish5, Setup, Wire};
 
 const METHOD: &str = "SCRAM-SHA-256";
 
-/// Two users made by `sealmq passwd`; each may publish below its own name.
 fn with_users() -> Broker {
-    Setup::new()
-        .password("anna", "correct horse")
-        .password("b=e,rt", "battery staple")
-        .config(
-            "[auth]\nallow_anonymous = false\npassword_file = \"passwd\"\n\
-             [[acl]]\naccess = \"all\"\ntopics = [\"of/%u/#\"]",
-        )
-        .start()
+    users().start()
+}
+
+/// Two users made by `sealmq passwd`; each may publish below its own name.
+fn users() -> Setup {
+    Setup::new().password("anna", "correct horse").password("b=e,rt", "battery staple").config(
+        "[auth]\nallow_anonymous = false\npassword_file = \"passwd\"\n\
+         [[acl]]\naccess = \"all\"\ntopics = [\"of/%u/#\"]",
+    )
 }
 
 fn connect(first: impl AsRef<[u8]>) -> Vec<u8> {
@@ -42,8 +45,13 @@ fn expect_challenge(wire: &mut Wire) -> Vec<u8> {
 /// Logs in on a new connection.
 #[track_caller]
 fn log_in(broker: &Broker, user: &str, password: &str) -> Wire {
+    log_in_by(Wire::open(broker), user, password)
+}
+
+/// Logs in on a connection on which nothing was sent yet.
+#[track_caller]
+fn log_in_by(mut wire: Wire, user: &str, password: &str) -> Wire {
     let scram = Scram::new(user, password, "3rfcNHYJY1ZVvWVs7j");
-    let mut wire = Wire::open(broker);
     wire.send(connect(scram.first()));
     let proof = scram.prove(&expect_challenge(&mut wire));
     wire.send(go_on(&proof.answer));
@@ -53,8 +61,8 @@ fn log_in(broker: &Broker, user: &str, password: &str) -> Wire {
     wire
 }
 
-/// [MQTT-4.12.0-2], [MQTT-4.12.0-5], [MQTT-3.15.2-1], [MQTT-3.15.2-2], [MQTT-3.15.2-3]: who knows the
-/// password is let in, and is who the name says; AUTH says what it must, and nothing more.
+/// [MQTT-4.12.0-2], [MQTT-4.12.0-5], [MQTT-3.15.2-1]: who knows the password is let in, and is who the name
+/// says.
 #[test]
 fn password_lets_in_without_being_shown() {
     let broker = with_users();
@@ -66,6 +74,56 @@ fn password_lets_in_without_being_shown() {
     let mut bert = log_in(&broker, "b=e,rt", "battery staple");
     assert_eq!(bert.try_publish5(&Publish5::new("of/b=e,rt/a", "1").qos(1, 1)), 0x10);
     assert!(!broker.log().text().contains("correct horse"));
+}
+
+/// [MQTT-4.12.0-2]: over TLS just the same.
+#[test]
+fn password_lets_in_over_tls() {
+    let broker = with_users();
+    let mut anna = log_in_by(Wire::open_tls(&broker), "anna", "correct horse");
+    assert_eq!(anna.try_publish5(&Publish5::new("of/anna/a", "1").qos(1, 1)), 0x10);
+    assert_eq!(anna.try_publish5(&Publish5::new("of/b=e,rt/a", "1").qos(1, 1)), 0x87);
+    let line = broker.log_line(|line| line.message() == "connected");
+    assert_eq!(line.value("secure").and_then(serde_json::Value::as_bool), Some(true), "{}", line.text);
+}
+
+/// What comes up to CONNACK, packet by packet, whole. The client takes packets of up to so many bytes, and
+/// answers as it should.
+#[track_caller]
+fn sent_to(broker: &Broker, bytes_max: u32) -> Vec<Vec<u8>> {
+    let scram = Scram::new("anna", "correct horse", "3rfcNHYJY1ZVvWVs7j");
+    let mut wire = Wire::open(broker);
+    let connect = Connect5::new("c").with(AUTH_METHOD, METHOD).with(AUTH_DATA, scram.first());
+    wire.send(connect.with(MAXIMUM_PACKET_SIZE, bytes_max).bytes());
+    let mut packets = vec![wire.receive()];
+    let answer = Answer::parse(&packets[0]);
+    if answer.first == AUTH {
+        wire.send(go_on(scram.prove(&answer.properties.data(AUTH_DATA).unwrap()).answer));
+        packets.push(wire.receive());
+    } else {
+        wire.expect_closed();
+    }
+    packets
+}
+
+/// [MQTT-3.1.2-24], [MQTT-3.15.2-2], [MQTT-3.15.2-3]: AUTH that is larger than the client takes is not sent,
+/// with or without explanation; without it there is no going on, and that is said in as few bytes. One of
+/// just that size is sent.
+#[test]
+fn auth_is_no_larger_than_the_client_takes() {
+    let broker = with_users();
+    let sizes = |packets: &[Vec<u8>]| packets.iter().map(Vec::len).collect::<Vec<_>>();
+    let all = sizes(&sent_to(&broker, 1_000));
+    let [auth, connack] = all[..] else { panic!("{all:?}") };
+    assert!(connack < auth, "so that it is AUTH that is too large");
+    let largest = u32::try_from(auth).unwrap();
+    assert_eq!(sizes(&sent_to(&broker, largest)), all);
+    for bytes_max in [10, largest - 1] {
+        let packets = sent_to(&broker, bytes_max);
+        assert!(packets[0].len() <= bytes_max as usize, "{packets:02x?}");
+        let answer = Answer::parse(&packets[0]);
+        assert!(packets.len() == 1 && answer.first == CONNACK && answer.code() == 0x95, "{answer:02x?}");
+    }
 }
 
 /// [MQTT-4.12.0-4]: who does not know it is refused, and learns not whether there is such a user.
@@ -158,7 +216,22 @@ fn again(scram: &Scram) -> Vec<u8> {
 #[test]
 fn client_authenticates_again() {
     let broker = with_users();
-    let mut anna = log_in(&broker, "anna", "correct horse");
+    prove_again(log_in(&broker, "anna", "correct horse"));
+}
+
+/// [MQTT-4.12.1-1]: over a WebSocket on TLS just the same.
+#[test]
+fn client_authenticates_again_over_websocket() {
+    let listener = "[[listener]]\nbind = \"127.0.0.1:0\"\nwebsocket = true\n\
+        [listener.tls]\ncert = \"server.pem\"\nkey = \"server.key\"";
+    let broker = users().config(listener).start();
+    let websocket = WebSocket::open(broker.listener("wss"), Some(tls_config(None)));
+    prove_again(log_in_by(Wire::by(websocket), "anna", "correct horse"));
+}
+
+/// Twice, with messages in the middle.
+#[track_caller]
+fn prove_again(mut anna: Wire) {
     anna.subscribe5("of/anna/#", 1);
     for nonce in ["second", "third"] {
         let scram = Scram::new("anna", "correct horse", nonce);

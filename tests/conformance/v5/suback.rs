@@ -121,20 +121,20 @@ fn assert_not_supported(config: &str, subscribe: &[u8], code: u8) {
     client.expect_nothing_but_pong();
 }
 
-/// [MQTT-3.9.3-2]: `mqtt.shared_subscriptions = false`: 0x9E.
+/// [MQTT-3.9.3-2], §3.2.2.3.13: `mqtt.shared_subscriptions = false`: 0x9E.
 #[test]
 fn shared_subscriptions_can_be_turned_off() {
     assert_not_supported("shared_subscriptions = false", &subscribe5(7, &[("$share/g/a", 1)]).bytes(), 0x9E);
 }
 
-/// [MQTT-3.9.3-2]: `mqtt.subscription_identifiers = false`: 0xA1.
+/// [MQTT-3.9.3-2], §3.2.2.3.12: `mqtt.subscription_identifiers = false`: 0xA1.
 #[test]
 fn subscription_identifiers_can_be_turned_off() {
     let subscribe = subscribe5(7, &[("b", 1)]).with(SUBSCRIPTION_ID, 1);
     assert_not_supported("subscription_identifiers = false", &subscribe.bytes(), 0xA1);
 }
 
-/// [MQTT-3.9.3-2]: `mqtt.wildcard_subscriptions = false`: 0xA2.
+/// [MQTT-3.9.3-2], §3.2.2.3.11: `mqtt.wildcard_subscriptions = false`: 0xA2.
 #[test]
 fn wildcard_subscriptions_can_be_turned_off() {
     for filter in ["#", "+", "a/+", "b/#", "$share/g/a/#"] {

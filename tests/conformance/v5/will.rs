@@ -1,6 +1,8 @@
 //! Wills (§3.1.2.5, §3.1.3.2 to §3.1.3.4): published on every end but DISCONNECT with code 0, once, as they
 //! were given. Delays are next door, in `will_delay`.
 
+use super::steps::{REPORTS, await_report};
+use crate::harness::log::LogLine;
 use crate::harness::packets5::{
     CONTENT_TYPE, CORRELATION_DATA, MESSAGE_EXPIRY, PAYLOAD_FORMAT, RESPONSE_TOPIC, WILL_DELAY, With,
     disconnect5,
@@ -160,4 +162,26 @@ fn will_without_permission_is_dropped() {
     Wire::connect5(&broker, &Connect5::new("mortal").will(Publish5::new("open", "1"))).cut();
     watcher.take5("1");
     watcher.expect_nothing_but_pong();
+}
+
+/// §3.1.3.2.3: one that says that its payload is UTF-8 when it is not is dropped when it is due, with a word
+/// in the log, and counted.
+#[test]
+fn will_of_another_format_is_dropped() {
+    let broker = Broker::with_config(REPORTS);
+    let mut watcher = Wire::client5(&broker, "watcher");
+    watcher.subscribe5("#", 1);
+    for (n, delay) in [0, 1].into_iter().enumerate() {
+        let will = Publish5::new("will", [0xFF]).with(PAYLOAD_FORMAT, 1).with(WILL_DELAY, delay).retain();
+        Wire::connect5(&broker, &Connect5::new("mortal").persistent(60).will(will)).cut();
+        let refused = |line: &LogLine| line.field("reason") == Some("payload-format");
+        let line = broker.log().nth_line(n, refused);
+        assert_eq!((line.level(), line.field("client")), ("WARN", Some("mortal")), "{}", line.text);
+        Wire::resume5(&broker, &Connect5::new("mortal").keep_session()).disconnect5(0);
+    }
+    await_report(&broker, "refused/payload-format", 2);
+    watcher.expect_nothing_but_pong();
+    let mut late = Wire::client5(&broker, "late");
+    late.subscribe5("#", 1);
+    late.expect_nothing_but_pong();
 }
