@@ -120,6 +120,9 @@ impl Extras {
         publisher: Option<ByteString>,
         now: Instant,
     ) -> Option<Box<Self>> {
+        if message_expiry_s.is_none() && properties.is_none() && publisher.is_none() {
+            return None;
+        }
         let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
         Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties, publisher)
     }
