@@ -9,7 +9,7 @@
 use crate::auth::Identity;
 use crate::delivery::{Delivery, SessionId};
 use crate::mailbox::{Bounds, Command, Mailbox};
-use crate::router::{Among, Router, Turn};
+use crate::router::{Among, Router, Takers, Turn};
 use crate::session::Session;
 use crate::store::{Change, Store};
 use bytestring::ByteString;
@@ -124,7 +124,7 @@ pub(crate) enum ClaimError {
 }
 
 enum Attempt {
-    Claimed(Box<Claimed>, Option<(Box<Session>, Vec<Delivery>)>),
+    Claimed(Box<Claimed>, Option<(Box<Session>, VecDeque<Delivery>)>),
     Busy(Arc<Mailbox>),
 }
 
@@ -264,8 +264,10 @@ impl Registry {
         let (id, client_id) = (session.id(), mailbox.client_id().clone());
         let is_kept = session.persistent() && session.expiry() != Some(Duration::ZERO);
         if is_kept {
-            let orphans = mailbox.park(unsent);
-            let left = self.hand_over(orphans, Among::ConnectedOtherThan(id));
+            let among = Among::ConnectedOtherThan(id);
+            let mut takers = Takers::among(among);
+            let orphans = mailbox.park(unsent, |delivery| takers.has(delivery));
+            let left = self.hand_over(orphans, among);
             mailbox.take_back(left);
             let expires = session.expiry().and_then(|expiry| now.checked_add(expiry));
             let parked = Parked { session, expires, will };
@@ -290,7 +292,7 @@ impl Registry {
     }
 
     /// What was kept for a session is kept no longer; what it had of shared subscriptions goes to others.
-    fn discard(&self, session: &Session, orphans: Vec<Delivery>) {
+    fn discard(&self, session: &Session, orphans: VecDeque<Delivery>) {
         let filters: Vec<_> = session.filters().cloned().collect();
         self.router.unsubscribe(session.id(), &filters);
         let orphans = session.unacknowledged_shared().cloned().chain(orphans).collect();
@@ -300,7 +302,7 @@ impl Registry {
         }
     }
 
-    fn hand_over(&self, orphans: Vec<Delivery>, among: Among) -> Vec<Delivery> {
+    fn hand_over(&self, orphans: VecDeque<Delivery>, among: Among) -> VecDeque<Delivery> {
         if orphans.is_empty() {
             return orphans;
         }

@@ -1,9 +1,8 @@
 //! The exchange of AUTH packets (MQTT 5 §4.12): before the CONNACK, and again when the client wants it.
 //! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
 
-use super::Connection;
-use super::handshake::{CONNECT_BYTES_MAX, encode_within};
-use super::io::Io;
+use super::io::{Io, encode_within};
+use super::{CONNECT_BYTES_MAX, Connection};
 use crate::auth::{Denied, Identity, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
 use crate::now::Now;

@@ -2,11 +2,11 @@
 //! the session it gets. Everything before the CONNACK is bounded in time and in bytes; what is
 //! refused gets its return code and a line in the log that names the rule.
 
-use super::Connection;
 use super::authenticate::{self, Authenticated, NotAuthenticated};
+use super::io::{Io, encode_within};
 use super::timer::Timer;
+use super::{CONNECT_BYTES_MAX, Connection};
 use crate::broker::Broker;
-use crate::connection::io::Io;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
@@ -25,9 +25,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// The longest CONNECT that MQTT 3.1.1 allows, five strings of 65,535 bytes and the headers, and as much
-/// again for the properties of MQTT 5.
-pub(super) const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
 /// Characters of a name in a log line.
 const LOGGED_CHARS: usize = 128;
 /// How long a goodbye may take.
@@ -127,22 +124,6 @@ fn send_connack(mut connack: ConnAck, version: Version, maximum: Option<usize>, 
     connack.properties.diagnostics = Diagnostics::default();
     connack.properties.response_information = None;
     encode_within(&Packet::ConnAck(Box::new(connack)), version, maximum, out)
-}
-
-/// Appends a packet if it has a form, and one that is no longer than `maximum`. Whether it does.
-pub(super) fn encode_within(
-    packet: &Packet,
-    version: Version,
-    maximum: Option<usize>,
-    out: &mut BytesMut,
-) -> bool {
-    let before = out.len();
-    let written = codec::encode(packet, version, out);
-    let fits = written && maximum.is_none_or(|maximum| out.len() - before <= maximum);
-    if !fits {
-        out.truncate(before);
-    }
-    fits
 }
 
 /// The client's maximum packet size.

@@ -4,6 +4,8 @@
 //! filled that. What was encoded is written at once as far as the stream takes it.
 
 use bytes::{Buf, Bytes, BytesMut};
+use sealmq_protocol::packet::Version;
+use sealmq_protocol::{Packet, codec};
 use std::future::Future;
 use std::io;
 use std::pin::{Pin, pin};
@@ -118,4 +120,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         }
         Ok(())
     }
+}
+
+/// Appends a packet if it has a form, and one that is no longer than `maximum`. Whether it does.
+pub(super) fn encode_within(
+    packet: &Packet,
+    version: Version,
+    maximum: Option<usize>,
+    out: &mut BytesMut,
+) -> bool {
+    let before = out.len();
+    let written = codec::encode(packet, version, out);
+    let fits = written && maximum.is_none_or(|maximum| out.len() - before <= maximum);
+    if !fits {
+        out.truncate(before);
+    }
+    fits
 }

@@ -12,10 +12,9 @@ mod tests;
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
-use crate::router::Among;
 use bytestring::ByteString;
 use parking_lot::Mutex;
-use queue::{Queue, take_shared};
+use queue::Queue;
 use sealmq_config::limits::{Limits, QueueFull};
 use sealmq_protocol::Qos;
 use std::collections::VecDeque;
@@ -311,9 +310,13 @@ impl Mailbox {
     }
 
     /// The connection has ended and the session stays: `unsent` is what it had taken and not sent,
-    /// and goes before what has come since. QoS 0 is not kept. Gives back what another member of a shared
-    /// subscription can have.
-    pub(crate) fn park(&self, unsent: VecDeque<Delivery>) -> Vec<Delivery> {
+    /// and goes before what has come since. QoS 0 is not kept. Gives back what `is_for_others`, since another
+    /// member of a shared subscription can have it.
+    pub(crate) fn park(
+        &self,
+        unsent: VecDeque<Delivery>,
+        is_for_others: impl FnMut(&Delivery) -> bool,
+    ) -> VecDeque<Delivery> {
         let mut waiting = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
@@ -328,7 +331,7 @@ impl Mailbox {
         // Copied outside the lock: nobody else takes while no connection holds the session.
         let mut kept = unsent;
         kept.append(&mut waiting);
-        let orphans = take_shared(&mut kept, Among::ConnectedOtherThan(self.session));
+        let (orphans, mut kept): (VecDeque<_>, VecDeque<_>) = kept.into_iter().partition(is_for_others);
         kept.retain(|delivery| delivery.terms.qos > Qos::AtMostOnce);
         for delivery in &mut kept {
             delivery.message = delivery.message.kept();
@@ -349,7 +352,7 @@ impl Mailbox {
     }
 
     /// Takes back what no other member of a shared subscription could have, for when the client returns.
-    pub(crate) fn take_back(&self, orphans: Vec<Delivery>) {
+    pub(crate) fn take_back(&self, orphans: VecDeque<Delivery>) {
         let mut dropped = 0;
         {
             let mut inner = self.inner.lock();
@@ -369,10 +372,9 @@ impl Mailbox {
         self.wake();
     }
 
-    /// The session has ended; nothing more is taken. Gives back what another member of a shared
-    /// subscription can have.
-    pub(crate) fn close(&self) -> Vec<Delivery> {
-        let (mut queue, pressed) = {
+    /// The session has ended; nothing more is taken. Gives back what waited.
+    pub(crate) fn close(&self) -> VecDeque<Delivery> {
+        let (queue, pressed) = {
             let mut inner = self.inner.lock();
             if inner.receiver == Receiver::Away {
                 self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
@@ -382,7 +384,7 @@ impl Mailbox {
             (inner.queue.take(), std::mem::take(&mut inner.pressed))
         };
         pressed.into_iter().for_each(Waker::wake);
-        take_shared(&mut queue, Among::OthersThan(self.session))
+        queue
     }
 
     /// Swaps everything that waits into `empty`, which must be empty.

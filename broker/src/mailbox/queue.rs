@@ -2,7 +2,6 @@
 //! Goes out: the oldest, or all. Always holds: the bytes are those of the messages that wait.
 
 use crate::delivery::Delivery;
-use crate::router::{Among, Takers};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
@@ -85,16 +84,4 @@ impl Queue {
         self.look_again = now.checked_add(EXPIRY_LOOKS);
         (before.0 - self.deliveries.len(), before.1 - bytes)
     }
-}
-
-/// Takes what came by a shared subscription, and another member can have, out of a queue.
-pub(super) fn take_shared(deliveries: &mut VecDeque<Delivery>, among: Among) -> Vec<Delivery> {
-    if deliveries.iter().all(|delivery| delivery.terms.group().is_none()) {
-        return Vec::new();
-    }
-    let mut takers = Takers::among(among);
-    let (shared, own): (VecDeque<_>, VecDeque<_>) =
-        std::mem::take(deliveries).into_iter().partition(|delivery| takers.has(delivery));
-    *deliveries = own;
-    shared.into()
 }

@@ -75,7 +75,7 @@ fn a_receiver_twice_over_its_bound_is_disconnected_and_its_queue_goes_on() {
     let mut cx = Context::from_waker(Waker::noop());
     assert_eq!(mailbox.poll(true, &mut cx), Poll::Ready(Some(Command::Overrun)));
     assert!(mailbox.poll(true, &mut cx).is_pending(), "nothing that it could take");
-    mailbox.park(VecDeque::new());
+    mailbox.park(VecDeque::new(), |_| false);
     mailbox.attach(true);
     assert_eq!(waiting(&mailbox), 9);
 }
@@ -96,7 +96,7 @@ fn confidential_messages_are_kept_from_plaintext_and_kept_for_the_absent() {
     let secret = Arc::new(Message::confidential_for_tests("s", "secret"));
     mailbox.attach(false);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Withheld);
-    mailbox.park(VecDeque::new());
+    mailbox.park(VecDeque::new(), |_| false);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Queued);
     mailbox.attach(true);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Taken);
@@ -108,7 +108,7 @@ fn full_queues_drop_what_the_configuration_says() {
         [(QueueFull::DropNewest, Pushed::Dropped, [1, 2]), (QueueFull::DropOldest, Pushed::Displaced, [2, 3])]
     {
         let mailbox = mailbox(true, |limits| (limits.queue_messages_max, limits.queue_full) = (2, full));
-        mailbox.park(VecDeque::new());
+        mailbox.park(VecDeque::new(), |_| false);
         let pushed: Vec<_> = (1..=3).map(|n| push(&mailbox, Qos::AtLeastOnce, n)).collect();
         assert_eq!(pushed, [Pushed::Queued, Pushed::Queued, last]);
         mailbox.attach(true);
@@ -123,14 +123,14 @@ fn full_queues_drop_what_the_configuration_says() {
 fn what_is_queued_in_all_comes_back_to_nothing() {
     let mailbox = mailbox(true, |limits| limits.inbox_messages_max = 2);
     let queued = || mailbox.bounds.queued_bytes.load(Ordering::SeqCst);
-    mailbox.park(VecDeque::new());
+    mailbox.park(VecDeque::new(), |_| false);
     push(&mailbox, Qos::AtLeastOnce, 10);
     assert_eq!(queued(), 11);
     mailbox.attach(true);
     assert_eq!(queued(), 0);
     while push(&mailbox, Qos::AtLeastOnce, 1) != Pushed::Overrun {}
     assert!(queued() > 0);
-    mailbox.park(VecDeque::new());
+    mailbox.park(VecDeque::new(), |_| false);
     assert!(queued() > 0);
     mailbox.close();
     assert_eq!(queued(), 0);
@@ -154,7 +154,7 @@ fn a_pressed_publisher_is_woken_when_the_inbox_is_taken() {
 #[test]
 fn a_full_queue_makes_room_by_what_has_expired() {
     let mailbox = mailbox(true, |limits| limits.queue_messages_max = 2);
-    mailbox.park(VecDeque::new());
+    mailbox.park(VecDeque::new(), |_| false);
     let long_ago = Instant::now().checked_sub(std::time::Duration::from_mins(1)).unwrap();
     let late = Arc::new(Message::expiring_for_tests("t", "late", 30, long_ago));
     let lasting = Arc::new(Message::expiring_for_tests("t", "lasting", 600, long_ago));

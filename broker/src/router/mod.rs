@@ -22,6 +22,7 @@ use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicName};
 use shared::Member;
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tree::Tree;
@@ -215,12 +216,17 @@ impl Router {
 
     /// What a member of shared subscriptions was given and has not had, for another one; it comes back
     /// where there is nobody else.
-    pub(crate) fn hand_over(&self, orphans: Vec<Delivery>, among: Among, turn: &mut Turn) -> Vec<Delivery> {
-        let mut left = Vec::new();
+    pub(crate) fn hand_over(
+        &self,
+        orphans: VecDeque<Delivery>,
+        among: Among,
+        turn: &mut Turn,
+    ) -> VecDeque<Delivery> {
+        let mut left = VecDeque::new();
         for delivery in orphans {
             let Some(group) = delivery.terms.group() else { continue };
             if self.hand_to_one_of(group, &delivery.message, among, &mut None, turn) == Handed::Unwanted {
-                left.push(delivery);
+                left.push_back(delivery);
             }
         }
         self.store_changes(turn);

@@ -71,7 +71,6 @@ impl ProtocolError {
             Self::WillQosThree => "MQTT-3.1.2-12",
             Self::WillRetainWithoutWill => "MQTT-3.1.2-13",
             Self::PasswordWithoutUserName | Self::KeepAliveExpired => "MQTT-3.1.2-22",
-            Self::EmptyClientId => "MQTT-3.1.3-8",
             Self::DupWithoutQos => "MQTT-3.3.1-2",
             Self::QosThree => "MQTT-3.3.1-4",
             Self::PublishTopic(TopicError::Wildcard) => "MQTT-3.3.2-2",

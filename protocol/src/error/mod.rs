@@ -92,9 +92,6 @@ pub enum ProtocolError {
     /// CONNECT: a password but no user name.
     #[error("a password was sent without a user name")]
     PasswordWithoutUserName,
-    /// CONNECT: no client identifier, yet a session to keep. Answered with a CONNACK.
-    #[error("an empty client identifier needs a clean session")]
-    EmptyClientId,
     /// Nothing came for one and a half times the keep alive.
     #[error("the keep alive has run out")]
     KeepAliveExpired,
@@ -248,7 +245,6 @@ impl ProtocolError {
             Self::ProtocolName | Self::UnacceptableProtocolVersion { .. } => {
                 ReasonCode::UnsupportedProtocolVersion
             }
-            Self::EmptyClientId => ReasonCode::ClientIdentifierNotValid,
             Self::KeepAliveExpired => ReasonCode::KeepAliveTimeout,
             Self::TooManyTopicLevels => ReasonCode::TopicNameInvalid,
             Self::ReceiveMaximumExceeded => ReasonCode::ReceiveMaximumExceeded,
