@@ -56,9 +56,14 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let mut io = Io::new(stream);
-    let greeted = tokio::time::timeout_at(deadline.into(), greet(&broker, &mut io, peer)).await;
-    let failure = match greeted {
-        Ok(Ok(greeted)) => return connected(broker, io, peer, greeted).await,
+    // In a box that is gone when the greeting is over: a task stays as large as it ever was.
+    let greeting = Box::pin(greet(&broker, &mut io, peer));
+    let failure = match tokio::time::timeout_at(deadline.into(), greeting).await {
+        Ok(Ok(greeted)) => {
+            let Some(mut connection) = accept(broker, io, peer, greeted) else { return };
+            let ending = connection.run().await;
+            return connection.finish(ending).await;
+        }
         Ok(Err(failure)) => failure,
         Err(_) => {
             broker.metrics.connects_refused.add(1);
@@ -117,13 +122,16 @@ fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesM
 
 /// Writes a CONNACK within the client's maximum packet size, if need be without what may be left out
 /// ([MQTT-3.2.2-19]). Whether it was written.
-fn send_connack(mut connack: ConnAck, version: Version, maximum: Option<usize>, out: &mut BytesMut) -> bool {
-    if encode_within(&Packet::ConnAck(Box::new(connack.clone())), version, maximum, out) {
+fn send_connack(connack: ConnAck, version: Version, maximum: Option<usize>, out: &mut BytesMut) -> bool {
+    let mut packet = Packet::ConnAck(Box::new(connack));
+    if encode_within(&packet, version, maximum, out) {
         return true;
     }
-    connack.properties.diagnostics = Diagnostics::default();
-    connack.properties.response_information = None;
-    encode_within(&Packet::ConnAck(Box::new(connack)), version, maximum, out)
+    if let Packet::ConnAck(connack) = &mut packet {
+        connack.properties.diagnostics = Diagnostics::default();
+        connack.properties.response_information = None;
+    }
+    encode_within(&packet, version, maximum, out)
 }
 
 /// The client's maximum packet size.
@@ -239,7 +247,8 @@ where
     }
 }
 
-async fn connected<S>(broker: Arc<Broker>, mut io: Io<S>, peer: Peer, greeted: Greeted)
+/// Answers CONNECT and puts the connection together; `None` if the client cannot be answered.
+fn accept<S>(broker: Arc<Broker>, mut io: Io<S>, peer: Peer, greeted: Greeted) -> Option<Box<Connection<S>>>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
@@ -259,7 +268,8 @@ where
     let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
     if !send_connack(connack, version, maximum, &mut io.out) {
         // Nothing may come before a CONNACK ([MQTT-3.2.0-1]), so that there is nothing to be said.
-        return let_go(&broker, *connect, (session, mailbox), peer);
+        let_go(&broker, *connect, (session, mailbox), peer);
+        return None;
     }
     let terms = Terms::of(*connect, &broker.connect_rules);
     tracing::info!(
@@ -274,7 +284,7 @@ where
         mailbox.tell(Command::Finish);
     }
     let rules = broker.rules();
-    let mut connection = Connection {
+    let mut connection = Box::new(Connection {
         permissions: rules.permissions(session.client_id(), user.as_deref()),
         identity,
         version,
@@ -295,15 +305,9 @@ where
         draining: false,
         finishing: false,
         broker,
-    };
+    });
     connection.enforce_permissions();
-    // The rules may have changed while it was greeted.
-    let ending = if connection.rules.still_admits(&connection.identity, Now::read()) {
-        connection.run().await
-    } else {
-        Ending::UserGone
-    };
-    connection.finish(ending).await;
+    Some(connection)
 }
 
 /// Gives a session back whose client cannot be answered: its maximum packet size is below the CONNACK.
@@ -324,7 +328,7 @@ fn let_go(
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The will, the log line, the session back to the registry, and a goodbye to the socket.
-    async fn finish(mut self, ending: Ending) {
+    async fn finish(mut self: Box<Self>, ending: Ending) {
         let now = Now::read();
         self.log_ending(ending);
         if self.broker.is_stopping() && !self.draining {
@@ -342,7 +346,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             WillAtEnd::Now(will) | WillAtEnd::Later(will, _) => self.publish_will(will, now),
         }
         let told = self.say_why(ending);
-        let Self { broker, mut io, session, mailbox, .. } = self;
+        let Self { broker, mut io, session, mailbox, .. } = *self;
         broker.registry.release(session, &mailbox, delayed, now.instant);
         // Whoever took the session over does not wait for this.
         if ending != Ending::SocketClosed {

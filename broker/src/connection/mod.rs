@@ -83,6 +83,10 @@ struct Connection<S> {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Serves the client until the connection ends.
     async fn run(&mut self) -> Ending {
+        // The rules may have changed while it was greeted.
+        if !self.rules.still_admits(&self.identity, Now::read()) {
+            return Ending::UserGone;
+        }
         std::future::poll_fn(|cx| self.poll_turns(cx)).await
     }
 

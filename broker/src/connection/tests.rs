@@ -209,3 +209,14 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
     let routed = broker.router.route(&Arc::new(message), &mut Turn::default());
     assert_eq!(routed.reason, sealmq_protocol::ReasonCode::NoMatchingSubscribers);
 }
+
+#[tokio::test]
+async fn the_task_of_a_connection_is_small() {
+    // It is as large as it ever gets, for as long as the client is there, which may do nothing for years.
+    let config = Config::default();
+    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    let (_pipe, theirs) = tokio::io::duplex(1);
+    let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };
+    assert!(size_of_val(&serve(broker, theirs, peer, Instant::now())) <= 1_536);
+    assert!(size_of::<Session>() + size_of::<Connection<DuplexStream>>() + size_of::<Mailbox>() <= 2_048);
+}

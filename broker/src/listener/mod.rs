@@ -114,22 +114,25 @@ impl Listening {
             return;
         }
         let (broker, websocket) = (broker.clone(), self.websocket.clone());
-        tokio::spawn(async move {
-            let _counted = counted;
-            match tls {
-                None => serve(broker, stream, peer, deadline, websocket).await,
-                Some(config) => {
-                    let acceptor = tokio_rustls::TlsAcceptor::from(config);
-                    match tokio::time::timeout_at(deadline.into(), acceptor.accept(stream)).await {
-                        Ok(Ok(stream)) => serve(broker, stream, peer, deadline, websocket).await,
-                        Ok(Err(error)) => tracing::info!(%addr, "TLS handshake failed: {error}"),
-                        Err(_) => {
-                            tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s");
-                        }
+        // A task of its own for each kind, so that those without TLS are no larger for it.
+        match tls {
+            None => tokio::spawn(async move {
+                let _counted = counted;
+                serve(broker, stream, peer, deadline, websocket).await;
+            }),
+            Some(config) => tokio::spawn(async move {
+                let _counted = counted;
+                let accepted = Box::pin(tokio_rustls::TlsAcceptor::from(config).accept(stream));
+                match tokio::time::timeout_at(deadline.into(), accepted).await {
+                    // In a box, since it is large, and handed on.
+                    Ok(Ok(stream)) => serve(broker, Box::new(stream), peer, deadline, websocket).await,
+                    Ok(Err(error)) => tracing::info!(%addr, "TLS handshake failed: {error}"),
+                    Err(_) => {
+                        tracing::info!(%addr, "closed: no TLS handshake within limits.connect_timeout_s");
                     }
                 }
-            }
-        });
+            }),
+        };
     }
 }
 
