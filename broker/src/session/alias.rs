@@ -102,6 +102,7 @@ impl Outbound {
 
     /// What to say of the topic of a message that is sent now; an alias that is new to the client only
     /// if the packet has room for it.
+    #[inline]
     pub(super) fn assign(&mut self, topic: &TopicName, may_introduce: bool) -> Alias {
         if self.max == 0 {
             return Alias::None;

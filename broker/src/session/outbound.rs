@@ -320,6 +320,7 @@ impl Outbound {
     }
 
     /// An entry is done: there is room for another, if it was counted on this connection.
+    #[inline]
     fn finish(&mut self, id: PacketId, counted: bool) {
         if let Some(entry) = self.entry(id) {
             *entry = InFlight::Done;
@@ -330,6 +331,7 @@ impl Outbound {
 
     /// The client has the message of this id and QoS, or never will; its bytes are held no more. Whether
     /// it was sent on this connection, if there was one at all.
+    #[inline]
     fn hand_over(&mut self, id: PacketId, qos: Qos) -> Option<bool> {
         let index = self.index(id)?;
         let InFlight::Published(delivery) = self.window.get(index)? else { return None };

@@ -87,7 +87,23 @@ impl Receiver {
 
     /// Whether a message is not for this receiver, or not any more; if so it is counted. Without a time
     /// nothing has expired.
+    #[inline]
     pub(super) fn passes_over(
+        &self,
+        delivery: &Delivery,
+        now: Option<Instant>,
+        passed_over: &mut PassedOver,
+    ) -> bool {
+        let message = &delivery.message;
+        // Nearly always there is nothing to look for.
+        let is_ordinary = !message.confidential()
+            && message.expires().is_none()
+            && delivery.terms.via.is_none()
+            && message.size() + PACKET_BYTES_BESIDE <= self.packet_bytes_max;
+        !is_ordinary && self.passes_over_some(delivery, now, passed_over)
+    }
+
+    fn passes_over_some(
         &self,
         delivery: &Delivery,
         now: Option<Instant>,
@@ -111,7 +127,7 @@ impl Receiver {
     fn has_room_for(&self, delivery: &Delivery, more: usize) -> bool {
         let message = &delivery.message;
         let ids = delivery.terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
-        // Nearly always so by far that nothing has to be counted.
+        // Mostly so by far that nothing has to be counted.
         let at_most = message.size() + PACKET_BYTES_BESIDE + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
         if at_most <= self.packet_bytes_max {
             return true;
