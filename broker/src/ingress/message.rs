@@ -29,8 +29,9 @@ pub(crate) struct Message {
     kept: bool,
     topic: TopicName,
     payload: Bytes,
-    /// Fills the second line.
-    rest: [u64; 4],
+    /// The client id of who published it, where it is retained: a subscription with No Local is not sent
+    /// it. Fills the second line.
+    publisher: Option<ByteString>,
 }
 
 /// What only some messages have.
@@ -38,9 +39,6 @@ pub(crate) struct Extras {
     /// When the message expiry is over.
     expires: Option<Instant>,
     properties: Option<Box<MessageProperties>>,
-    /// The client id of who published it, where it is retained: a subscription with No Local is not sent
-    /// it.
-    publisher: Option<ByteString>,
 }
 
 /// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will. It is built once, and
@@ -53,18 +51,19 @@ impl Submission {
     pub(crate) fn new(
         topic: TopicName,
         payload: Bytes,
-        qos: Qos,
-        retain: bool,
+        (qos, retain): (Qos, bool),
         extras: Option<Box<Extras>>,
+        client_id: &ByteString,
     ) -> Self {
-        Self(Arc::new(Message { qos, retain, ..Message::of(topic, payload, extras) }))
+        let publisher = if retain { Some(client_id.clone()) } else { None };
+        Self(Arc::new(Message { qos, retain, publisher, ..Message::of(topic, payload, extras) }))
     }
 
     /// A client's will that is published at the time of `now`.
     pub(crate) fn of_will(will: Will, client_id: &ByteString, now: Instant) -> Self {
         let Will { topic, payload, qos, retain, message_expiry_s, properties, delay_s: _ } = will;
-        let publisher = retain.then(|| client_id.clone());
-        Self::new(topic, payload, qos, retain, Extras::of(message_expiry_s, properties, publisher, now))
+        let extras = Extras::of(message_expiry_s, properties, now);
+        Self::new(topic, payload, (qos, retain), extras, client_id)
     }
 
     pub(crate) fn topic(&self) -> &TopicName {
@@ -92,9 +91,9 @@ impl Submission {
         confidential: bool,
     ) -> Arc<Message> {
         let Message { qos, retain, .. } = *self.0;
-        let extras = Extras::of_some(self.0.expires(), properties, self.0.publisher().cloned());
-        let topic = self.0.topic.clone();
-        Arc::new(Message { qos, retain, confidential, ..Message::of(topic, payload, extras) })
+        let extras = Extras::of_some(self.0.expires(), properties);
+        let (topic, publisher) = (self.0.topic.clone(), self.0.publisher.clone());
+        Arc::new(Message { qos, retain, confidential, publisher, ..Message::of(topic, payload, extras) })
     }
 
     /// Of QoS 1, to be retained.
@@ -105,35 +104,30 @@ impl Submission {
         properties: Option<MessageProperties>,
     ) -> Self {
         let (topic, payload) = (topic.parse().unwrap(), Bytes::from_static(payload));
-        let extras = Extras::of_some(None, properties.map(Box::new), None);
+        let extras = Extras::of_some(None, properties.map(Box::new));
         let message = Message::of(topic, payload, extras);
         Self(Arc::new(Message { qos: Qos::AtLeastOnce, retain: true, ..message }))
     }
 }
 
 impl Extras {
-    /// Of a message that is submitted at the time of `now`; with its publisher, if it is retained.
+    /// Of a message that is submitted at the time of `now`.
     #[inline]
     pub(crate) fn of(
         message_expiry_s: Option<u32>,
         properties: Option<Box<MessageProperties>>,
-        publisher: Option<ByteString>,
         now: Instant,
     ) -> Option<Box<Self>> {
-        if message_expiry_s.is_none() && properties.is_none() && publisher.is_none() {
+        if message_expiry_s.is_none() && properties.is_none() {
             return None;
         }
         let lasts = message_expiry_s.map(|seconds| Duration::from_secs(seconds.into()));
-        Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties, publisher)
+        Self::of_some(lasts.and_then(|lasts| now.checked_add(lasts)), properties)
     }
 
-    fn of_some(
-        expires: Option<Instant>,
-        properties: Option<Box<MessageProperties>>,
-        publisher: Option<ByteString>,
-    ) -> Option<Box<Self>> {
-        let is_some = expires.is_some() || properties.is_some() || publisher.is_some();
-        is_some.then(|| Box::new(Self { expires, properties, publisher }))
+    fn of_some(expires: Option<Instant>, properties: Option<Box<MessageProperties>>) -> Option<Box<Self>> {
+        let is_some = expires.is_some() || properties.is_some();
+        is_some.then(|| Box::new(Self { expires, properties }))
     }
 }
 
@@ -146,7 +140,7 @@ impl Message {
         // A packet is far shorter than 4 GiB.
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let (qos, retain, confidential, kept) = (Qos::AtMostOnce, false, false, false);
-        Self { extras, size, qos, retain, confidential, kept, topic, payload, rest: [0; 4] }
+        Self { extras, size, qos, retain, confidential, kept, topic, payload, publisher: None }
     }
 
     /// A retained report of the broker about itself, for `$SYS`.
@@ -164,7 +158,7 @@ impl Message {
     /// What ingress makes of a plain payload that expires, for tests of what comes after it.
     #[cfg(test)]
     pub(crate) fn expiring_for_tests(topic: &str, payload: &'static str, seconds: u32, now: Instant) -> Self {
-        let extras = Extras::of(Some(seconds), None, None, now);
+        let extras = Extras::of(Some(seconds), None, now);
         Self { qos: Qos::ExactlyOnce, ..Self::of(topic.parse().unwrap(), Bytes::from(payload), extras) }
     }
 
@@ -176,12 +170,20 @@ impl Message {
         }
         let extras = self.extras.as_ref().map(|extras| {
             let properties = extras.properties.as_deref().map(|properties| Box::new(properties.detached()));
-            // A client id is no slice of a read buffer.
-            Box::new(Extras { expires: extras.expires, properties, publisher: extras.publisher.clone() })
+            Box::new(Extras { expires: extras.expires, properties })
         });
         let Self { qos, retain, confidential, .. } = **self;
         let (topic, payload) = (self.topic.detached(), Bytes::copy_from_slice(&self.payload));
-        Arc::new(Self { qos, retain, confidential, kept: true, ..Self::of(topic, payload, extras) })
+        // No slice of a read buffer.
+        let publisher = self.publisher.clone();
+        Arc::new(Self {
+            qos,
+            retain,
+            confidential,
+            kept: true,
+            publisher,
+            ..Self::of(topic, payload, extras)
+        })
     }
 
     /// Where to.
@@ -216,7 +218,7 @@ impl Message {
 
     /// The client id of who published it; known of retained messages alone.
     pub(crate) fn publisher(&self) -> Option<&ByteString> {
-        self.extras.as_ref()?.publisher.as_ref()
+        self.publisher.as_ref()
     }
 
     /// When it is to be delivered no more.
@@ -267,10 +269,10 @@ mod tests {
     #[test]
     fn a_kept_copy_is_the_same_message() {
         let properties = MessageProperties { content_type: Some("text/plain".into()), ..Default::default() };
-        let extras =
-            Extras::of(Some(60), Some(Box::new(properties.clone())), Some("dev".into()), Instant::now());
+        let extras = Extras::of(Some(60), Some(Box::new(properties.clone())), Instant::now());
         let message = Message::of("a/b".parse().unwrap(), Bytes::from("21.5"), extras);
-        let message = Arc::new(Message { qos: Qos::AtLeastOnce, confidential: true, ..message });
+        let publisher = Some("dev".into());
+        let message = Arc::new(Message { qos: Qos::AtLeastOnce, confidential: true, publisher, ..message });
         let kept = message.kept();
         assert!(!Arc::ptr_eq(&message, &kept) && Arc::ptr_eq(&kept, &kept.kept()));
         assert_eq!((kept.topic(), kept.payload()), (message.topic(), message.payload()));

@@ -151,9 +151,8 @@ impl Session {
             return Ok(());
         }
         self.inbound.count(qos)?;
-        let publisher = retain.then(|| self.client_id.clone());
-        let extras = Extras::of(publish.message_expiry_s, publish.properties, publisher, now);
-        let submission = Submission::new(topic, publish.payload, qos, retain, extras);
+        let extras = Extras::of(publish.message_expiry_s, publish.properties, now);
+        let submission = Submission::new(topic, publish.payload, (qos, retain), extras, &self.client_id);
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
     }
