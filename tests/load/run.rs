@@ -13,6 +13,7 @@ use crate::packets::{
 use crate::{Filter, Shape};
 use anyhow::{Context, Result, bail};
 use mio::{Events, Interest, Poll, Token};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 const WARM_UP: Duration = Duration::from_millis(500);
@@ -22,6 +23,8 @@ const STALLED: Duration = Duration::from_secs(5);
 const TURN_BYTES: usize = 256 * 1024;
 /// The alias of each publisher's only topic.
 const ALIAS: u16 = 1;
+/// Runs of this process so far.
+static RUNS: AtomicU32 = AtomicU32::new(0);
 
 /// What came out.
 pub(crate) struct Figures {
@@ -95,11 +98,14 @@ struct Run {
 impl Run {
     fn connect(shape: &Shape, version: Version, broker: &Broker) -> Result<Self> {
         let aliases = shape.topic_alias && version == Version::V5;
+        // Topics of its own: a broker may still be at work on the last messages of the run before.
+        let above = format!("{}.{}", std::process::id(), RUNS.fetch_add(1, Ordering::Relaxed));
+        let topic = |n| format!("{above}/{n}");
         let mut subscribers = Vec::new();
         for n in 0..shape.subs {
             let filter = match shape.filter {
                 Filter::PerTopic => topic(n % shape.pubs),
-                Filter::Wildcard => "load/#".to_owned(),
+                Filter::Wildcard => format!("{above}/#"),
             };
             let allowed = if aliases { u16::MAX } else { 0 };
             let connect = packets::connect(version, &format!("subscriber-{n}"), allowed);
@@ -271,10 +277,6 @@ fn note(next: &mut [u32], tally: &mut Tally, stamp: Stamp, now_ns: u64) -> Resul
     tally.delivered += 1;
     tally.latency.add(now_ns.saturating_sub(stamp.sent_ns));
     Ok(())
-}
-
-fn topic(n: usize) -> String {
-    format!("load/{n}")
 }
 
 fn nanoseconds(begin: Instant) -> u64 {
