@@ -1,6 +1,7 @@
 //! What the session asks for, carried out: the one place that matches on [`Action`].
 
 use super::Connection;
+use super::io::{append_within, encode_within};
 use crate::delivery::Subscription;
 use crate::ingress::message::Submission;
 use crate::ingress::{Admitted, Refusal};
@@ -28,7 +29,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Deliver(dispatch) => {
                 self.turn.sent += 1;
                 let written = codec::encode_publish(&dispatch.as_packet(), self.version, &mut self.io.out);
-                debug_assert!(written, "no message is longer than the packet that it came in");
+                debug_assert!(written, "the session leaves out what the client has no room for");
             }
             Action::Route(submission, receipt) => {
                 self.turn.received += 1;
@@ -54,14 +55,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A packet that answers. Within the client's maximum ([MQTT-3.1.2-24]): most are short, but an
     /// acknowledgement of many filters can be long, and cannot be left out.
     pub(super) fn send(&mut self, packet: &Packet) -> Result<(), Ending> {
-        let before = self.io.out.len();
-        let written = codec::encode(packet, self.version, &mut self.io.out);
-        debug_assert!(written, "a server's own packets are short");
-        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
-            self.io.out.truncate(before);
-            return Err(Ending::AnswerTooLarge);
-        }
-        Ok(())
+        let sent = encode_within(packet, self.version, self.packet_bytes_max, &mut self.io.out);
+        if sent { Ok(()) } else { Err(Ending::AnswerTooLarge) }
     }
 
     /// PUBACK or PUBREC, once the store has reached the position and those before have left.
@@ -79,12 +74,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Acknowledgement::Qos1(ack) => (codec::encode_puback, ack),
             Acknowledgement::Qos2(ack) => (codec::encode_pubrec, ack),
         };
-        let before = self.io.out.len();
-        let written = encode(ack, self.version, &mut self.io.out);
-        debug_assert!(written, "an acknowledgement is short");
-        if self.packet_bytes_max.is_some_and(|max| self.io.out.len() - before > max) {
-            self.io.out.truncate(before);
-            encode(&Ack::of(ack.packet_id, ack.reason), self.version, &mut self.io.out);
+        let (version, out) = (self.version, &mut self.io.out);
+        if !append_within(self.packet_bytes_max, out, |out| encode(ack, version, out)) {
+            encode(&Ack::of(ack.packet_id, ack.reason), version, out);
         }
         self.session.handle_acknowledged(acknowledgement);
     }

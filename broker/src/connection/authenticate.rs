@@ -1,16 +1,16 @@
 //! The exchange of AUTH packets (MQTT 5 §4.12): before the CONNACK, and again when the client wants it.
 //! Carries packets to and from [`crate::auth::Exchange`] and decides nothing; what is proven, `auth/` says.
 
+use super::Connection;
 use super::io::{Io, encode_within};
-use super::{CONNECT_BYTES_MAX, Connection};
 use crate::auth::{Denied, Identity, Step, Who, password};
 use crate::broker::{Broker, Rulebook};
 use crate::now::Now;
-use crate::session::Ending;
+use crate::session::{Ending, connect};
 use bytes::Bytes;
 use bytestring::ByteString;
 use sealmq_protocol::packet::{Auth, Connect, Version};
-use sealmq_protocol::{Packet, ProtocolError, ReasonCode, codec};
+use sealmq_protocol::{Packet, ProtocolError, ReasonCode};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// Bytes of randomness for an exchange.
@@ -56,6 +56,7 @@ where
     // Of no use beside an exchange, and a secret all the same.
     connect.password.take().into_iter().for_each(password::wipe);
     let who = Who { client_id: &connect.client_id, user: connect.user_name.as_deref() };
+    let packet_bytes_max = connect::packet_bytes_max(connect);
     let data = connect.properties.authentication_data.as_deref();
     let mut step = begin(&rules, &method, data, who)?;
     loop {
@@ -66,9 +67,7 @@ where
                 // [MQTT-4.12.0-2]
                 let auth = Auth { data: Some(data), ..auth(ReasonCode::ContinueAuthentication, &method) };
                 let packet = Packet::Auth(Box::new(auth));
-                let maximum =
-                    connect.properties.maximum_packet_size.and_then(|max| max.get().try_into().ok());
-                if !encode_within(&packet, Version::V5, maximum, &mut io.out) {
+                if !encode_within(&packet, Version::V5, packet_bytes_max, &mut io.out) {
                     return Err(NotAuthenticated::TooLarge);
                 }
                 let auth = read_auth(broker, io).await?;
@@ -107,26 +106,9 @@ async fn read_auth<S>(broker: &Broker, io: &mut Io<S>) -> Result<Box<Auth>, NotA
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    // As little as for CONNECT, since nobody knows yet who sends it.
-    let mut limits = broker.codec_limits;
-    limits.packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
-    let limits = &limits;
     let closed = |_| NotAuthenticated::SocketClosed;
     std::future::poll_fn(|cx| io.poll_write(&mut 0, cx)).await.map_err(closed)?;
-    loop {
-        let missing = codec::missing(&io.read, limits)?;
-        if missing == 0 {
-            break;
-        }
-        let read = std::future::poll_fn(|cx| io.poll_read(missing, cx)).await;
-        if read.unwrap_or(0) == 0 {
-            return Err(NotAuthenticated::SocketClosed);
-        }
-    }
-    let mut bytes = io.read.split().freeze();
-    let packet = codec::decode(&mut bytes, Version::V5, limits)?;
-    io.read.extend_from_slice(&bytes);
-    match packet {
+    match io.read_first(Version::V5, &broker.codec_limits).await? {
         Some(Packet::Auth(auth)) => Ok(auth),
         Some(Packet::Disconnect(_)) | None => Err(NotAuthenticated::SocketClosed),
         Some(_) => Err(ProtocolError::UnexpectedPacket.into()),

@@ -2,10 +2,10 @@
 //! the session it gets. Everything before the CONNACK is bounded in time and in bytes; what is
 //! refused gets its return code and a line in the log that names the rule.
 
+use super::Connection;
 use super::authenticate::{self, Authenticated, NotAuthenticated};
 use super::io::{Io, encode_within};
 use super::timer::Timer;
-use super::{CONNECT_BYTES_MAX, Connection};
 use crate::broker::Broker;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
@@ -117,7 +117,7 @@ fn refuse(broker: &Broker, refused: Refused, connect: &Connect, out: &mut BytesM
         properties.server_reference = broker.connect_rules.offer.server_reference.as_deref().map(Into::into);
     }
     let connack = ConnAck { session_present: false, reason: refused.reason, properties };
-    send_connack(connack, connect.version, maximum(connect), out);
+    send_connack(connack, connect.version, connect::packet_bytes_max(connect), out);
 }
 
 /// Writes a CONNACK within the client's maximum packet size, if need be without what may be left out
@@ -132,11 +132,6 @@ fn send_connack(connack: ConnAck, version: Version, maximum: Option<usize>, out:
         connack.properties.response_information = None;
     }
     encode_within(&packet, version, maximum, out)
-}
-
-/// The client's maximum packet size.
-fn maximum(connect: &Connect) -> Option<usize> {
-    connect.properties.maximum_packet_size.and_then(|maximum| maximum.get().try_into().ok())
 }
 
 struct Greeted {
@@ -219,31 +214,20 @@ async fn read_connect<S>(broker: &Broker, io: &mut Io<S>) -> Result<Box<Connect>
 where
     S: AsyncRead + AsyncWrite + Unpin,
 {
-    let mut limits = broker.codec_limits;
-    limits.packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
-    loop {
-        if io.read.first().is_some_and(|first| first >> 4 != 1) {
-            return Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None, None));
-        }
-        let level = codec::connect_level(&io.read);
-        let missing =
-            codec::missing(&io.read, &limits).map_err(|error| Failure::Protocol(error, level, None))?;
-        if missing == 0 {
-            break;
-        }
-        let read = std::future::poll_fn(|cx| io.poll_read(missing, cx)).await;
-        if read.unwrap_or(0) == 0 {
-            return Err(Failure::SocketClosed);
-        }
+    let not_connect = Failure::Protocol(ProtocolError::FirstPacketNotConnect, None, None);
+    // The first byte says whether the other end speaks MQTT; one that does not may never send as much
+    // as its second byte would mean.
+    if io.read.is_empty() && !io.read_some(0).await {
+        return Err(Failure::SocketClosed);
     }
-    let mut bytes = io.read.split().freeze();
-    let level = codec::connect_level(&bytes);
-    let packet = codec::decode(&mut bytes, Version::V5, &limits);
-    let packet = packet.map_err(|error| Failure::Protocol(error, level, None))?;
-    io.read.extend_from_slice(&bytes);
-    match packet {
-        Some(Packet::Connect(connect)) => Ok(connect),
-        Some(_) | None => Err(Failure::Protocol(ProtocolError::FirstPacketNotConnect, None, None)),
+    if io.read.first().is_some_and(|first| first >> 4 != 1) {
+        return Err(not_connect);
+    }
+    match io.read_first(Version::V5, &broker.codec_limits).await {
+        Ok(Some(Packet::Connect(connect))) => Ok(connect),
+        Ok(Some(_)) => Err(not_connect),
+        Ok(None) => Err(Failure::SocketClosed),
+        Err(error) => Err(Failure::Protocol(error, codec::connect_level(&io.read), None)),
     }
 }
 
@@ -259,14 +243,15 @@ where
     }
     let Authenticated { identity, data } = authenticated;
     let user = identity.user().cloned();
-    let (version, maximum, clean_start) = (connect.version, maximum(&connect), connect.clean_start);
+    let (version, clean_start) = (connect.version, connect.clean_start);
+    let packet_bytes_max = connect::packet_bytes_max(&connect);
     let mut properties =
         connect::connack(&connect, session.client_id(), user.as_deref(), &broker.connect_rules.offer);
     properties.authentication_data = data;
     // MQTT 3.1 has no session-present flag.
     let session_present = present && version > Version::V31;
     let connack = ConnAck { session_present, reason: ReasonCode::Success, properties };
-    if !send_connack(connack, version, maximum, &mut io.out) {
+    if !send_connack(connack, version, packet_bytes_max, &mut io.out) {
         // Nothing may come before a CONNACK ([MQTT-3.2.0-1]), so that there is nothing to be said.
         let_go(&broker, *connect, (session, mailbox), peer);
         return None;
@@ -288,7 +273,7 @@ where
         permissions: rules.permissions(session.client_id(), user.as_deref()),
         identity,
         version,
-        packet_bytes_max: maximum,
+        packet_bytes_max,
         exchange: None,
         io,
         turn: Turn::of(session.id()),

@@ -5,8 +5,8 @@
 
 use bytes::{Buf, Bytes, BytesMut};
 use sealmq_protocol::packet::Version;
-use sealmq_protocol::{Packet, codec};
-use std::future::Future;
+use sealmq_protocol::{Packet, ProtocolError, codec};
+use std::future::{Future, poll_fn};
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, ready};
@@ -17,6 +17,9 @@ const ROOM_MIN: usize = 4 * 1024;
 const ROOM_MAX: usize = 64 * 1024;
 /// Bytes waiting to be written, from which on nothing more is encoded.
 const OUT_MAX: usize = 1024 * 1024;
+/// The longest CONNECT that MQTT 3.1.1 allows, five strings of 65,535 bytes and the headers, and as much
+/// again for the properties of MQTT 5.
+const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
 
 pub(super) struct Io<S> {
     stream: S,
@@ -43,6 +46,34 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
         let taken = ready!(pin!(self.stream.read_buf(&mut self.read)).poll(cx))?;
         self.room = if taken >= ROOM_MIN { ROOM_MAX } else { ROOM_MIN };
         Poll::Ready(Ok(taken))
+    }
+
+    /// Reads once; false if nothing comes any more.
+    pub(super) async fn read_some(&mut self, missing: usize) -> bool {
+        poll_fn(|cx| self.poll_read(missing, cx)).await.is_ok_and(|bytes| bytes > 0)
+    }
+
+    /// One of the first packets, no longer than a CONNECT may be, since nobody knows yet who sends it;
+    /// `None` if the stream ends before. What comes after it stays, and all of it on an error.
+    pub(super) async fn read_first(
+        &mut self,
+        version: Version,
+        limits: &codec::Limits,
+    ) -> Result<Option<Packet>, ProtocolError> {
+        let packet_bytes_max = limits.packet_bytes_max.min(CONNECT_BYTES_MAX);
+        let limits = codec::Limits { packet_bytes_max, ..*limits };
+        loop {
+            match codec::missing(&self.read, &limits)? {
+                0 => break,
+                missing if self.read_some(missing).await => {}
+                _ => return Ok(None),
+            }
+        }
+        let whole = self.read.split().freeze();
+        let mut rest = whole.clone();
+        let packet = codec::decode(&mut rest, version, &limits);
+        self.read.extend_from_slice(if packet.is_ok() { &rest } else { &whole });
+        packet
     }
 
     /// Takes what was read. A little of it is copied, so that it does not pin a buffer many times its
@@ -122,15 +153,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Io<S> {
     }
 }
 
-/// Appends a packet if it has a form, and one that is no longer than `maximum`. Whether it does.
+/// Appends a packet if it has a form, and one that is no longer than `maximum`. Whether it has.
 pub(super) fn encode_within(
     packet: &Packet,
     version: Version,
     maximum: Option<usize>,
     out: &mut BytesMut,
 ) -> bool {
+    append_within(maximum, out, |out| codec::encode(packet, version, out))
+}
+
+/// The same for what `encode` appends, which says whether it did.
+pub(super) fn append_within(
+    maximum: Option<usize>,
+    out: &mut BytesMut,
+    encode: impl FnOnce(&mut BytesMut) -> bool,
+) -> bool {
     let before = out.len();
-    let written = codec::encode(packet, version, out);
+    let written = encode(out);
     let fits = written && maximum.is_none_or(|maximum| out.len() - before <= maximum);
     if !fits {
         out.truncate(before);

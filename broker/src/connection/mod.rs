@@ -40,9 +40,6 @@ const TURN_BYTES_MAX: usize = 256 * 1024;
 const TURNS_MAX: usize = 4;
 /// Pages of retained messages in one turn.
 const TURN_PAGES_MAX: usize = 8;
-/// The longest CONNECT that MQTT 3.1.1 allows, five strings of 65,535 bytes and the headers, and as much
-/// again for the properties of MQTT 5.
-const CONNECT_BYTES_MAX: usize = 2 * (5 * (65_535 + 2) + 15);
 /// Acknowledgements waiting for the store, from which on nothing more is read.
 const HELD_MAX: usize = 4_096;
 

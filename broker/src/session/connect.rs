@@ -61,6 +61,7 @@ impl Terms {
     pub(crate) fn of(connect: Connect, rules: &Rules) -> Self {
         let (keep_alive_s, session_expiry_s) =
             (keep_alive_s(&connect, &rules.offer), session_expiry_s(&connect, &rules.offer));
+        let packet_bytes_max = packet_bytes_max(&connect);
         let properties = connect.properties;
         let aliases_max = u16::try_from(rules.outbound_topic_aliases_max).unwrap_or(u16::MAX);
         Self {
@@ -69,7 +70,7 @@ impl Terms {
             keep_alive_s,
             session_expiry_s,
             receive_maximum: properties.receive_maximum.get(),
-            packet_bytes_max: properties.maximum_packet_size.and_then(|max| max.get().try_into().ok()),
+            packet_bytes_max,
             aliases_to_client: properties.topic_alias_maximum.min(aliases_max),
             problem_information: properties.request_problem_information,
             authentication_method: properties.authentication_method,
@@ -80,6 +81,11 @@ impl Terms {
     pub(crate) fn session_expiry(&self) -> Option<Duration> {
         duration(self.session_expiry_s)
     }
+}
+
+/// The client's Maximum Packet Size, bytes (MQTT 5 §3.1.2.11.4); none: as long as there are packets.
+pub(crate) fn packet_bytes_max(connect: &Connect) -> Option<usize> {
+    connect.properties.maximum_packet_size.and_then(|maximum| maximum.get().try_into().ok())
 }
 
 /// Which client id the session gets: the client's, or one made here where the client leaves the

@@ -3,7 +3,7 @@
 //! the peer sends; each end of a connection is a target of its own.
 
 use bytes::{Bytes, BytesMut};
-use sealmq_protocol::codec::{Limits, connect_level, encode, missing, packet_bytes};
+use sealmq_protocol::codec::{Limits, connect_level, encode, missing, publish_bytes};
 use sealmq_protocol::packet::Version;
 use sealmq_protocol::{Packet, ProtocolError};
 
@@ -47,7 +47,9 @@ pub fn check(data: &[u8], decode: Decode) {
 fn reads_the_same(packet: &Packet, version: Version, decode: Decode) {
     let mut out = BytesMut::new();
     assert!(encode(packet, version, &mut out), "{packet:?}");
-    assert_eq!(packet_bytes(packet, version), out.len(), "{packet:?}");
+    if let Packet::Publish(publish) = packet {
+        assert_eq!(publish_bytes(&publish.into(), version), out.len(), "{packet:?}");
+    }
     if has_bad_filter(packet) {
         return; // its text is gone
     }

@@ -79,7 +79,7 @@ pub fn missing(buffer: &[u8], limits: &Limits) -> Result<usize, ProtocolError> {
 /// `Err` has no text any more and is left out. A CONNECT is written in the version that it names.
 pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> bool {
     match packet {
-        Packet::Publish(publish) => encode_publish(&publish::outgoing(publish), version, out),
+        Packet::Publish(publish) => encode_publish(&publish.into(), version, out),
         Packet::PubAck(ack) => acknowledgement::write(PacketType::PubAck, ack, version, out),
         Packet::PubRec(ack) => acknowledgement::write(PacketType::PubRec, ack, version, out),
         Packet::PubRel(ack) => acknowledgement::write(PacketType::PubRel, ack, version, out),
@@ -95,16 +95,6 @@ pub fn encode(packet: &Packet, version: Version, out: &mut BytesMut) -> bool {
         Packet::Disconnect(disconnect) => disconnect::write(disconnect, version, out),
         Packet::Auth(auth) => auth::write(auth, version, out),
     }
-}
-
-/// The bytes that [`encode()`] appends for this packet; 0 when it has no form.
-pub fn packet_bytes(packet: &Packet, version: Version) -> usize {
-    if let Packet::Publish(publish) = packet {
-        return publish_bytes(&publish::outgoing(publish), version);
-    }
-    let mut out = BytesMut::new();
-    encode(packet, version, &mut out);
-    out.len()
 }
 
 /// What is taken from the front of a buffer: nothing while it is not whole. A packet is built right in

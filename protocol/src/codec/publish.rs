@@ -115,20 +115,6 @@ fn read_some_properties(fields: &mut Fields<'_>, sender: Sender) -> Result<Extra
     Ok(extras)
 }
 
-/// The same packet, borrowed.
-pub(super) fn outgoing(publish: &Publish) -> OutgoingPublish<'_> {
-    let Publish { dup, qos, retain, packet_id, .. } = *publish;
-    OutgoingPublish {
-        header: PublishHeader { dup, qos, retain, packet_id },
-        topic: publish.topic.as_ref().map_or("", TopicName::as_str),
-        topic_alias: publish.topic_alias,
-        message_expiry_s: publish.message_expiry_s,
-        subscription_ids: publish.subscription_ids.as_slice(),
-        properties: publish.properties.as_deref(),
-        payload: &publish.payload,
-    }
-}
-
 /// The bytes that [`encode_publish`] appends; 0 when the packet has no form.
 pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
     match Lengths::of(publish, version) {

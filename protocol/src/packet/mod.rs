@@ -314,6 +314,21 @@ pub struct OutgoingPublish<'a> {
     pub payload: &'a [u8],
 }
 
+impl<'a> From<&'a Publish> for OutgoingPublish<'a> {
+    fn from(publish: &'a Publish) -> Self {
+        let Publish { dup, qos, retain, packet_id, .. } = *publish;
+        Self {
+            header: PublishHeader { dup, qos, retain, packet_id },
+            topic: publish.topic.as_ref().map_or("", TopicName::as_str),
+            topic_alias: publish.topic_alias,
+            message_expiry_s: publish.message_expiry_s,
+            subscription_ids: publish.subscription_ids.as_slice(),
+            properties: publish.properties.as_deref(),
+            payload: &publish.payload,
+        }
+    }
+}
+
 /// The flags and the packet identifier of a PUBLISH on its way out.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PublishHeader {

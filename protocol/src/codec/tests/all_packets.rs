@@ -1,8 +1,8 @@
 //! What holds for all bytes and for all packets, in every version and either direction.
 
 use super::strategies::{lowered, of_client, of_server, version};
-use super::{LIMITS, VERSIONS, encoded};
-use crate::codec::{Limits, decode, decode_from_server, encode, missing, packet_bytes};
+use super::{LIMITS, VERSIONS, encoded, packet_bytes};
+use crate::codec::{Limits, decode, decode_from_server, encode, missing};
 use crate::packet::Version;
 use crate::{Packet, ProtocolError};
 use bytes::{Bytes, BytesMut};

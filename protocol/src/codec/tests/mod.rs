@@ -13,7 +13,7 @@ mod v5;
 mod v5_connect;
 mod v5_properties;
 
-use super::{Limits, decode, decode_from_server, encode};
+use super::{Limits, decode, decode_from_server, encode, publish_bytes};
 use crate::Packet;
 use crate::error::ProtocolError;
 use crate::packet::{Ack, PacketId, Version};
@@ -53,6 +53,16 @@ fn answered_in(version: Version, first: u8, body: &[u8]) -> Result<Packet, Proto
 }
 
 /// What these packets are on the wire.
+/// The bytes of a packet, for a PUBLISH as said without writing it; 0 when it has no form.
+fn packet_bytes(packet: &Packet, version: Version) -> usize {
+    if let Packet::Publish(publish) = packet {
+        return publish_bytes(&publish.into(), version);
+    }
+    let mut out = BytesMut::new();
+    encode(packet, version, &mut out);
+    out.len()
+}
+
 fn encoded(packets: &[Packet], version: Version) -> Bytes {
     let mut out = BytesMut::new();
     for packet in packets {

@@ -1,7 +1,7 @@
 //! MQTT 5: every packet but CONNECT, without regard to properties.
 
-use super::{LIMITS, ack, answered_in, encoded, id, packet, sent_in, string};
-use crate::codec::{decode, encode, packet_bytes};
+use super::{LIMITS, ack, answered_in, encoded, id, packet, packet_bytes, sent_in, string};
+use crate::codec::{decode, encode};
 use crate::error::{FilterError, ProtocolError, TopicError};
 use crate::packet::{
     Ack, Auth, Disconnect, Publish, RetainHandling, SubAck, SubscriptionOptions, TopicAlias, UnsubAck,
