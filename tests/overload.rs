@@ -54,13 +54,43 @@ fn slow_receiver_of_qos0_loses_the_oldest() {
     slow.expect_nothing_but_pong();
 }
 
-/// QoS 1 for a persistent client that does not acknowledge: beyond twice the inbox it is disconnected,
-/// and its queue holds what `queue_messages_max` says, from where it stopped.
+/// QoS 1 for a client that does not acknowledge, and whose queue is on disk: it stays, its publisher is slowed
+/// down, and its queue holds what `queue_messages_max` says.
 #[test]
-fn slow_receiver_of_qos1_is_disconnected_and_keeps_its_queue() {
+fn slow_receiver_of_qos1_has_its_queue_on_disk() {
     let limits = "inflight_messages_max = 10\ninbox_messages_max = 50\nslow_receiver_pause_ms = 1\n\
                   queue_messages_max = 120\nqueue_full = \"drop-newest\"";
     let broker = Broker::with_config(&format!("[limits]\n{limits}"));
+    let mut slow = Wire::connect(&broker, &Connect::new("slow").persistent());
+    slow.subscribe("a", 1);
+    let mut publisher = Wire::client(&broker, "publisher");
+    for n in 0..300 {
+        publisher.publish(&Publish::new("a", format!("{n} ")).qos(1, 1));
+    }
+    // What was in flight, what the connection had taken, and what the queue may hold; then new ones.
+    for n in 0..130 {
+        slow.take(&format!("{n} "));
+    }
+    publisher.publish(&Publish::new("a", "300 ").qos(1, 1));
+    let mut last = 129;
+    while last < 300 {
+        let publish = slow.expect_publish();
+        slow.acknowledge(&publish);
+        assert!(number(&publish) == last + 1 || number(&publish) == 300, "{publish:?} behind {last}");
+        if number(&publish) == 300 {
+            assert!(last < 299, "nothing was dropped");
+        }
+        last = number(&publish);
+    }
+}
+
+/// The same in memory: beyond twice the inbox it is disconnected, and its queue holds what
+/// `queue_messages_max` says, from where it stopped.
+#[test]
+fn slow_receiver_of_qos1_in_memory_is_disconnected_and_keeps_its_queue() {
+    let limits = "inflight_messages_max = 10\ninbox_messages_max = 50\nslow_receiver_pause_ms = 1\n\
+                  queue_messages_max = 120\nqueue_full = \"drop-newest\"";
+    let broker = Broker::with_config(&format!("[storage]\ndurability = \"memory\"\n[limits]\n{limits}"));
     let connect = Connect::new("slow").persistent();
     let mut slow = Wire::connect(&broker, &connect);
     slow.subscribe("a", 1);
@@ -258,7 +288,8 @@ fn memory_is_bounded_for_a_client_that_is_away() {
     let before = broker.resident_bytes();
     flood(500..8_500);
     let grown = broker.resident_bytes().saturating_sub(before);
-    assert!(grown < 16 * MIB as u64, "{grown} bytes more after 64 MiB for a queue of one");
+    // Most of it is what the store writes out in one go.
+    assert!(grown < 40 * MIB as u64, "{grown} bytes more after 64 MiB for a queue of one");
     let mut away = Wire::resume(&broker, &connect);
     let first = number(&away.expect_publish());
     assert!(first > 8_500 - 130, "{first}");

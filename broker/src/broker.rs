@@ -16,14 +16,12 @@ use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
 use crate::router::{Router, Turn};
 use crate::session::connect;
-use crate::store::Store;
-use crate::store::memory::Memory;
+use crate::store::{Recovered, Store};
 use parking_lot::RwLock;
 use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
-use sealmq_config::storage::Durability;
 use sealmq_crypto::ReplayWindows;
 use sealmq_protocol::codec;
 use std::sync::Arc;
@@ -39,7 +37,7 @@ pub(crate) struct Broker {
     pub(crate) registry: Registry,
     pub(crate) router: Arc<Router>,
     pub(crate) replay: ReplayWindows,
-    pub(crate) store: Arc<dyn Store>,
+    pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) started: Instant,
     rulebook: RwLock<Arc<Rulebook>>,
@@ -102,22 +100,29 @@ impl Rulebook {
 }
 
 impl Broker {
-    /// A broker without connections.
-    pub(crate) fn new(config: &Config, rulebook: Rulebook) -> Self {
-        let store: Arc<dyn Store> = match config.storage.durability {
-            Durability::Memory => Arc::new(Memory),
-        };
-        Self::with_store(config, rulebook, store)
-    }
-
-    /// The same, on a store made elsewhere.
-    pub(crate) fn with_store(config: &Config, rulebook: Rulebook, store: Arc<dyn Store>) -> Self {
+    /// A broker without connections, on a store and what it held.
+    pub(crate) fn new(config: &Config, rulebook: Rulebook, store: Arc<Store>, recovered: Recovered) -> Self {
         let limits = config.limits.clone();
         let metrics = Arc::new(Metrics::default());
         let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
-        let bounds = Arc::new(Bounds::new(limits.clone(), config.storage.queued_bytes_max, metrics.clone()));
+        let bounds = Arc::new(Bounds::new(limits.clone(), &config.storage, metrics.clone()));
         let offer = Arc::new(config.mqtt.clone());
+        let Recovered { sessions, retained, windows, stamps, next_session } = recovered;
+        for message in &retained {
+            // What there is no room for any more, after the bounds were changed, is left out.
+            let _ = router.retained().set(message);
+        }
+        let replay = ReplayWindows::new(config.encryption.timed_stamps_max);
+        for (sender, window) in windows {
+            replay.restore(&sender, window);
+        }
+        for (sender, mark) in stamps {
+            replay.retake(&sender, mark);
+        }
+        let registry =
+            Registry::new(limits.clone(), offer.clone(), bounds, router.clone(), store.clone(), next_session);
+        registry.restore(sessions, Instant::now());
         Self {
             codec_limits: codec::Limits {
                 packet_bytes_max: config.mqtt.packet_bytes_max,
@@ -130,8 +135,8 @@ impl Broker {
                 client_id_prefixes: config.auth.client_id_prefixes.clone(),
                 outbound_topic_aliases_max: limits.outbound_topic_aliases_max,
             },
-            registry: Registry::new(limits.clone(), offer, bounds, router.clone(), store.clone()),
-            replay: ReplayWindows::new(config.encryption.timed_stamps_max),
+            registry,
+            replay,
             limits,
             router,
             store,
@@ -171,20 +176,26 @@ impl Broker {
 
     /// Publishes a will whose client is not there, under the rules in force.
     pub(crate) fn publish_will(&self, due: DueWill) {
-        let DueWill { session, client_id, identity, will } = due;
+        let DueWill { session, client_id, identity, will, change } = due;
         let (rules, mut turn, now) = (self.rules(), Turn::of(session), Now::read());
+        // Kept together with the message: a crash leaves one of the two, and not none or both.
+        let mut without = change.into_iter().collect();
         let client = client_id.escape_debug();
         if !rules.still_admits(&identity, now) {
             tracing::warn!(%client, "will dropped: what its client was let in by is not there any more");
+            self.store.append_lazily(&mut without);
             return;
         }
         let permissions = rules.permissions(&client_id, identity.user().map(|user| &**user));
         let will = Submission::of_will(will, &client_id, now.instant);
         match rules.ingress.admit(will, &permissions, &self.replay, now) {
-            Ok(admitted) => {
+            Ok(mut admitted) => {
+                without.extend(admitted.taken());
+                without.drain(..).for_each(|change| turn.also(change));
                 self.router.route(&admitted.message, &mut turn);
             }
             Err((refusal, _)) => {
+                self.store.append_lazily(&mut without);
                 self.metrics.add_refusal(refusal);
                 tracing::warn!(%client, reason = refusal.name(), "will refused");
             }

@@ -52,7 +52,7 @@ async fn run(options: &ServeOptions, config: &Config) -> anyhow::Result<()> {
             std::process::exit(1);
         });
     };
-    server::run(config, reload, stop, |listeners| {
+    server::run(config, options.accept_loss, reload, stop, |listeners| {
         for listener in listeners {
             tracing::info!(addr = %listener.addr, scheme = listener.scheme(), tls = listener.secure, "listening");
         }
@@ -78,7 +78,9 @@ fn start_logging<W>(config: &Config, writer: W) -> anyhow::Result<()>
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
-    let filter = EnvFilter::try_new(&config.telemetry.log).context("telemetry.log")?;
+    // The engine tells of each file that it makes; what goes wrong with it is told here as well.
+    let filter = format!("fjall=error,lsm_tree=error,{}", config.telemetry.log);
+    let filter = EnvFilter::try_new(filter).context("telemetry.log")?;
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_target(false).with_writer(writer);
     if config.telemetry.log_json {
         log.json().init();

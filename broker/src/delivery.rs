@@ -2,8 +2,10 @@
 
 use crate::ingress::message::Message;
 use crate::router::Group;
+use crate::store::Position;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{Qos, SubscriptionFilter};
+use std::num::NonZeroU64;
 use std::sync::Arc;
 
 /// Names a session for as long as the broker runs; never used twice.
@@ -17,6 +19,40 @@ pub(crate) struct Delivery {
     pub(crate) message: Arc<Message>,
     /// On which terms.
     pub(crate) terms: Terms,
+    /// Where the store keeps it, if it does: it stands there until the client has it.
+    pub(crate) place: Option<Place>,
+}
+
+/// Where the store keeps a message for a session: under the position of the change that put it into the
+/// session's queue, alone or with a body that others share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place(NonZeroU64);
+
+impl Place {
+    /// At a position.
+    pub(crate) fn new(position: Position, is_shared: bool) -> Option<Self> {
+        Self::from_bits(position.0 << 1 | u64::from(is_shared))
+    }
+
+    /// The position, which is the key.
+    pub(crate) fn position(self) -> Position {
+        Position(self.0.get() >> 1)
+    }
+
+    /// Whether the message's body lies apart, and others have it too.
+    pub(crate) fn is_shared(self) -> bool {
+        self.0.get() & 1 == 1
+    }
+
+    /// As the store writes it down.
+    pub(crate) fn to_bits(self) -> u64 {
+        self.0.get()
+    }
+
+    /// As the store wrote it down.
+    pub(crate) fn from_bits(bits: u64) -> Option<Self> {
+        NonZeroU64::new(bits).map(Self)
+    }
 }
 
 /// On which terms a subscriber gets a message.

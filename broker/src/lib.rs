@@ -24,6 +24,7 @@ mod delivery;
 mod error;
 mod files;
 mod ingress;
+mod keeper;
 mod keys;
 mod listener;
 mod log_limit;

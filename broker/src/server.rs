@@ -2,6 +2,7 @@
 
 use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
+use crate::keeper;
 use crate::listener::{self, Listening};
 use crate::sys_topics;
 use sealmq_config::Config;
@@ -18,12 +19,24 @@ const RETAINED_SWEEP: Duration = Duration::from_secs(5);
 /// to be read again. `listening` is called once every listener is bound.
 pub(crate) async fn run(
     config: &Config,
+    accept_loss: bool,
     mut reload: impl AsyncFnMut() -> Config,
     stop: impl Future<Output = ()>,
     listening: impl FnOnce(&[Listening]),
 ) -> Result<(), StartError> {
-    let broker = Arc::new(Broker::new(config, Rulebook::load(config, &config.listeners)?));
+    let rulebook = Rulebook::load(config, &config.listeners)?;
     let listeners = listener::bind_all(config)?;
+    let (store, recovered) = keeper::open(config, accept_loss)?;
+    let broker = Arc::new(Broker::new(config, rulebook, Arc::new(store), recovered));
+    let (keeping, ended) = std::sync::mpsc::channel();
+    if broker.store.keeps() {
+        let broker = broker.clone();
+        let run = move || keeper::run(&broker, &ended);
+        let thread = std::thread::Builder::new().name("keeper".into()).spawn(run);
+        thread.map_err(|why| {
+            StartError::file(&config.storage.folder(&config.data_dir), format!("no thread: {why}"))
+        })?;
+    }
     warn_of_sealed_without_tls(config);
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
@@ -47,6 +60,11 @@ pub(crate) async fn run(
         tracing::warn!(connections = broker.connections(), "cut off: limits.shutdown_timeout_s is over");
     }
     tasks.shutdown().await;
+    drop(keeping);
+    let closing = tokio::task::spawn_blocking(move || broker.store.close());
+    if tokio::time::timeout(timeout, closing).await.is_err() {
+        tracing::warn!("the store is not closed in time; what was acknowledged is on disk");
+    }
     Ok(())
 }
 

@@ -5,6 +5,7 @@
 use crate::Config;
 use crate::listener::Listener;
 use crate::report::Report;
+use crate::storage::Durability;
 use std::collections::BTreeMap;
 
 /// Reports what does not fit together.
@@ -15,6 +16,7 @@ pub(crate) fn check(config: &Config, report: &mut Report) {
     unique("topic_key", "id", config.topic_keys.iter().map(|key| key.id.as_str()), report);
     policies(config, report);
     placeholders(config, report);
+    async_interval(config, report);
 }
 
 fn listeners(listeners: &[Listener], report: &mut Report) {
@@ -93,5 +95,16 @@ fn placeholders(config: &Config, report: &mut Report) {
                 report.wrong(&path, &format!("{text:?}"), "%u and %c as a whole level, as in home/%u/#");
             }
         }
+    }
+}
+
+/// Whoever sets an interval counts on syncs in that rhythm, and no other durability has one.
+fn async_interval(config: &Config, report: &mut Report) {
+    const PATH: &str = "storage.async_interval_ms";
+    let storage = &config.storage;
+    if storage.durability != Durability::Async && report.is_set(PATH) {
+        let durability = storage.durability.name();
+        let found = format!("{} with storage.durability = \"{durability}\"", storage.async_interval_ms);
+        report.wrong(PATH, &found, "with storage.durability = \"async\" only");
     }
 }

@@ -130,6 +130,11 @@ impl Report {
         }
     }
 
+    /// Whether a key has a value of its own, from file or environment, and not its default.
+    pub(crate) fn is_set(&self, path: &str) -> bool {
+        self.variables.contains_key(path) || self.file.as_ref().is_some_and(|file| file.has(path))
+    }
+
     /// A relative path from the file is relative to the file's folder; one from the environment, to the
     /// current folder.
     pub(crate) fn resolve(&self, key: &str, path: PathBuf) -> PathBuf {

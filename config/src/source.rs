@@ -50,6 +50,11 @@ impl Source {
         (source, flaws)
     }
 
+    /// Whether the file has a key.
+    pub(crate) fn has(&self, path: &str) -> bool {
+        self.lines.contains_key(path)
+    }
+
     /// The line of a key or, where it is missing, of the table around it; 0 if that is missing as well.
     pub(crate) fn line(&self, path: &str) -> usize {
         let mut path = path;

@@ -38,6 +38,16 @@ impl Fingerprint {
         Self(Sha256::digest(credentials).into())
     }
 
+    /// As the store keeps it.
+    pub(crate) fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// As the store kept it.
+    pub(crate) fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
     pub(super) fn of_key(key: &SenderPublicKey) -> Self {
         Self::of(&key.to_cose_key())
     }

@@ -23,11 +23,10 @@ mod tests;
 pub(crate) mod verifier;
 
 pub(crate) use exchange::{Exchange, Senders, Step, Who};
-pub(crate) use identity::Identity;
+pub(crate) use identity::{Fingerprint, Identity};
 
 use crate::error::StartError;
 use bytes::Bytes;
-use identity::Fingerprint;
 use password::Passwords;
 use sealmq_protocol::ReasonCode;
 use std::fmt;

@@ -96,6 +96,8 @@ pub(super) fn kind(listener: &Listener) -> &'static str {
 pub(super) fn durability(durability: Durability) -> &'static str {
     match durability {
         Durability::Memory => "memory: a restart forgets sessions, queues and retained messages",
+        Durability::Async => "async: on disk a moment after the acknowledgement",
+        Durability::Sync => "sync: on disk before the acknowledgement",
     }
 }
 

@@ -21,6 +21,9 @@ pub struct ServeOptions {
     /// Folder for all that the broker makes and keeps
     #[arg(long, value_name = "DIR")]
     pub data_dir: Option<PathBuf>,
+    /// Go on with a store of which something is missing or damaged
+    #[arg(long, hide_short_help = true)]
+    pub accept_loss: bool,
 }
 
 impl ServeOptions {
@@ -56,6 +59,7 @@ impl ServeOptions {
             config_file: self.config_file.or(other.config_file),
             listen: self.listen.or(other.listen),
             data_dir: self.data_dir.or(other.data_dir),
+            accept_loss: self.accept_loss || other.accept_loss,
         }
     }
 

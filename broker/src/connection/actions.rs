@@ -1,15 +1,15 @@
 //! What the session asks for, carried out: the one place that matches on [`Action`].
 
-use super::Connection;
 use super::io::{append_within, encode_within};
+use super::{Connection, Owed};
 use crate::delivery::Subscription;
+use crate::ingress::Refusal;
 use crate::ingress::message::Submission;
-use crate::ingress::{Admitted, Refusal};
 use crate::now::Now;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
-use sealmq_protocol::packet::{Ack, PacketId, Subscribe};
-use sealmq_protocol::{Packet, SubscriptionFilter, codec};
+use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};
+use sealmq_protocol::{Packet, ReasonCode, SubscriptionFilter, codec};
 use std::time::Instant;
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -25,6 +25,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn carry_out_one(&mut self, action: Action, now: Now) -> Result<(), Ending> {
         match action {
             Action::Send(packet) => self.send(&packet)?,
+            Action::SendKept(packet) => self.send_kept(packet)?,
             Action::Acknowledge(acknowledgement, position) => self.owe(acknowledgement, position),
             Action::Deliver(dispatch) => {
                 self.turn.sent += 1;
@@ -33,7 +34,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Action::Route(submission, receipt) => {
                 self.turn.received += 1;
-                let outcome = self.route(submission, receipt.exactly_once(), now);
+                let outcome = if self.version == Version::V5
+                    && receipt.is_awaited()
+                    && self.broker.store.has_no_space()
+                {
+                    // It could not be kept: the client is told, instead of left without an answer.
+                    Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None)
+                } else {
+                    self.route(submission, receipt.exactly_once(), now)
+                };
                 if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, &outcome) {
                     self.owe(acknowledgement, position);
                 }
@@ -45,7 +54,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Unsubscribe(filters) => self.unsubscribe(filters),
             Action::ReadRetained { filter, until, after } => {
                 let page = self.broker.router.retained().page(&filter, until, after.as_ref());
-                self.session.handle_page(page);
+                let to_keep = self.session.handle_page(page);
+                self.broker.router.queue_retained(&self.mailbox, to_keep, &mut self.turn);
             }
             Action::Close(ending) => return Err(ending),
         }
@@ -64,8 +74,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if self.held.is_empty() && position == Position::START {
             self.acknowledge(&acknowledgement);
         } else {
-            self.held.push_back((acknowledgement, position));
+            self.held.push_back((Owed::Acknowledgement(acknowledgement), position));
         }
+    }
+
+    /// A packet that promises what the session has told the store, or subscribed to.
+    fn send_kept(&mut self, packet: Packet) -> Result<(), Ending> {
+        let (changes, _) = self.session.kept_mut().changes();
+        if !changes.is_empty() {
+            self.promised = self.broker.store.append(changes).1;
+            self.session.kept_mut().handle_appended(self.promised);
+        }
+        if self.held.is_empty() && self.broker.store.has_reached(self.promised) {
+            return self.send(&packet);
+        }
+        self.answers += usize::from(matches!(packet, Packet::SubAck(_)));
+        self.held.push_back((Owed::Packet(Box::new(packet)), self.promised));
+        Ok(())
     }
 
     /// PUBACK or PUBREC; what it says for people is left out where the client has no room for it.
@@ -89,19 +114,22 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         now: Now,
     ) -> Outcome {
         match self.rules.ingress.admit(submission, &self.permissions, &self.broker.replay, now) {
-            Ok(Admitted { message, fingerprint }) => {
-                if fingerprint.is_some() {
+            Ok(mut admitted) => {
+                if admitted.fingerprint.is_some() {
                     self.turn.count_envelope();
                     self.broker.metrics.envelopes_opened.add(1);
+                    if let Some(taken) = admitted.taken().filter(|_| self.broker.store.keeps()) {
+                        self.turn.also(taken);
+                    }
                 }
                 if let Some(packet_id) = exactly_once
-                    && self.session.persistent()
-                    && self.broker.store.keeps()
+                    && self.session.is_stored()
                 {
-                    self.turn.also(Change::Received { session: self.session.id(), packet_id });
+                    let received = Change::Received { session: self.session.id(), packet_id };
+                    self.turn.also_unless_error_ends(received, self.version == Version::V5);
                 }
-                let routed = self.broker.router.route(&message, &mut self.turn);
-                Outcome::Routed(routed.position, routed.reason, fingerprint)
+                let routed = self.broker.router.route(&admitted.message, &mut self.turn);
+                Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
             }
             Err((refusal, fingerprint)) => {
                 if fingerprint.is_some() {
@@ -127,10 +155,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn subscribe(&mut self, subscriptions: Vec<Subscription>) {
         let session = self.session.id();
-        if self.session.persistent() && self.broker.store.keeps() {
-            let changes = subscriptions.iter().cloned();
+        if self.session.is_stored() {
+            let changes = subscriptions.iter().cloned().map(Box::new);
             let changes = changes.map(|subscription| Change::Subscribed { session, subscription });
-            self.broker.store.append(&mut changes.collect());
+            self.promised = self.promised.max(self.broker.store.append(&mut changes.collect()).1);
         }
         let until = self.broker.router.subscribe(&self.mailbox, &subscriptions);
         self.session.handle_subscribed(subscriptions, until);
@@ -139,9 +167,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub(super) fn unsubscribe(&mut self, filters: Vec<SubscriptionFilter>) {
         let session = self.session.id();
         self.broker.router.unsubscribe(session, &filters);
-        if self.session.persistent() && self.broker.store.keeps() {
-            let changes = filters.into_iter().map(|filter| Change::Unsubscribed { session, filter });
-            self.broker.store.append(&mut changes.collect());
+        if self.session.is_stored() {
+            let changes = filters.into_iter().map(Box::new);
+            let changes = changes.map(|filter| Change::Unsubscribed { session, filter });
+            self.promised = self.promised.max(self.broker.store.append(&mut changes.collect()).1);
         }
     }
 

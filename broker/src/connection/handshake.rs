@@ -6,6 +6,7 @@ use super::Connection;
 use super::authenticate::{self, Authenticated, NotAuthenticated};
 use super::io::{Io, encode_within};
 use super::timer::Timer;
+use crate::auth::Identity;
 use crate::broker::Broker;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
@@ -14,6 +15,7 @@ use crate::registry::{Claim, ClaimError, Claimed, DelayedWill};
 use crate::router::Turn;
 use crate::session::connect::{self, Refused, Terms};
 use crate::session::{Ending, Session, WillAtEnd};
+use crate::store::Position;
 use bytes::{Bytes, BytesMut};
 use bytestring::ByteString;
 use sealmq_protocol::packet::{ConnAck, ConnAckProperties, Connect, Diagnostics, Disconnect, Version};
@@ -200,12 +202,68 @@ where
         persistent: connect::session_expiry_s(connect, &rules.offer) > 0,
     };
     match broker.registry.claim(claim).await {
-        Ok(claimed) => Ok((claimed, authenticated)),
+        Ok(claimed) => {
+            let claimed = take_up(broker, connect, claimed, &authenticated.identity).await?;
+            Ok((claimed, authenticated))
+        }
         Err(ClaimError::Full) => {
             let reason = elsewhere.unwrap_or(ReasonCode::QuotaExceeded);
             refuse(reason, "too many sessions (limits.sessions_max)")
         }
         Err(ClaimError::Superseded) => Err(NotAdmitted::SocketClosed),
+    }
+}
+
+/// A session that the store keeps, as it is there; with what the client has said of it kept before it is
+/// told so. A client that is not waited for any more leaves the session where it was.
+async fn take_up(
+    broker: &Broker,
+    connect: &Connect,
+    claimed: Claimed,
+    identity: &Identity,
+) -> Result<Claimed, NotAdmitted> {
+    if !claimed.session.is_stored() {
+        return Ok(claimed);
+    }
+    let mut untaken = Untaken { broker, claimed: Some(claimed) };
+    let refuse = |rule| NotAdmitted::Refused(Refused { reason: ReasonCode::ServerUnavailable, rule });
+    if broker.store.has_no_space() {
+        return Err(refuse("no space is left for the store"));
+    }
+    let Some(claimed) = &mut untaken.claimed else { return Err(NotAdmitted::SocketClosed) };
+    let expiry = connect::expiry(connect, &broker.connect_rules.offer);
+    let will = connect.will.clone().map(|will| (identity.clone(), will));
+    let position = broker.registry.keep_connected(claimed, expiry, will);
+    broker.store.kick();
+    // From here on what was appended before can be read too.
+    broker.store.applied(position).await;
+    if claimed.present
+        && let Err(error) = broker.registry.resume(&mut claimed.session)
+    {
+        tracing::error!(client = %claimed.session.client_id().escape_debug(), "its session cannot be read: {error}");
+        return Err(refuse("the session cannot be read from the store"));
+    }
+    untaken.claimed.take().ok_or(NotAdmitted::SocketClosed)
+}
+
+/// A claimed session that goes back to the registry unless a connection takes it.
+struct Untaken<'a> {
+    broker: &'a Broker,
+    claimed: Option<Claimed>,
+}
+
+impl Drop for Untaken<'_> {
+    fn drop(&mut self) {
+        if let Some(Claimed { mut session, mailbox, present, due_will }) = self.claimed.take() {
+            if !present {
+                // Nobody was told that it is there.
+                session.resume_expiry(Some(Duration::ZERO));
+            }
+            self.broker.registry.release(session, &mailbox, None, Instant::now());
+            if let Some(will) = due_will {
+                self.broker.publish_will(will);
+            }
+        }
     }
 }
 
@@ -283,6 +341,10 @@ where
         rules,
         input: Bytes::new(),
         held: VecDeque::new(),
+        answers: 0,
+        promised: Position::START,
+        unread: None,
+        awaited: None,
         paused: None,
         stalled: None,
         timer: Timer::default(),
@@ -323,7 +385,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let mut delayed = None;
         match self.session.will_at_end() {
             WillAtEnd::None => {}
-            WillAtEnd::Later(will, delay) if !self.broker.is_stopping() => {
+            WillAtEnd::Later(will, delay) if !self.broker.is_stopping() || self.session.is_stored() => {
                 let identity = self.identity.clone();
                 let due = now.instant.checked_add(delay);
                 delayed = due.map(|due| DelayedWill { due, identity, will });
@@ -388,6 +450,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Ending::AnswerTooLarge => {
                 tracing::warn!(%client, %addr, "closed: an answer is larger than the client's maximum packet size");
+            }
+            Ending::StoreFailed => {
+                tracing::error!(%client, %addr, "closed: its queue cannot be read");
             }
             Ending::Shutdown => tracing::info!(%client, %addr, "closed: the server is shutting down"),
         }

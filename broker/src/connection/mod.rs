@@ -9,6 +9,7 @@ mod actions;
 mod authenticate;
 mod handshake;
 mod io;
+mod kept;
 mod timer;
 
 pub(crate) use handshake::{Peer, serve};
@@ -18,7 +19,7 @@ use crate::auth::{Exchange, Identity};
 use crate::broker::{Broker, Rulebook};
 use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
-use crate::mailbox::{Command, Mailbox};
+use crate::mailbox::{Command, Mailbox, Taken};
 use crate::now::Now;
 use crate::router::Turn;
 use crate::session::{Acknowledgement, Action, Ending, Outcome, PassedOver, Session};
@@ -26,7 +27,7 @@ use crate::store::Position;
 use bytes::Bytes;
 use io::Io;
 use sealmq_protocol::packet::{Version, Will};
-use sealmq_protocol::{SubscriptionFilter, codec};
+use sealmq_protocol::{Packet, SubscriptionFilter, codec};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -63,7 +64,15 @@ struct Connection<S> {
     /// What was read and not handled yet, since the turn was full.
     input: Bytes,
     /// Acknowledgements in their order, with the position that each waits for.
-    held: VecDeque<(Acknowledgement, Position)>,
+    held: VecDeque<(Owed, Position)>,
+    /// Of these, SUBACKs: no message goes before the answer to its subscription.
+    answers: usize,
+    /// What the next answer that promises something has to wait for.
+    promised: Position,
+    /// From when on the store shows more of the session's queue.
+    unread: Option<Position>,
+    /// What this task is woken for: the store having reached so much.
+    awaited: Option<Position>,
     /// A receiver that fell behind, and until when it is waited for at most.
     paused: Option<(Arc<Mailbox>, Instant)>,
     /// Since when the stream has taken nothing of what waits.
@@ -75,6 +84,15 @@ struct Connection<S> {
     draining: bool,
     /// The server stops: nothing more is read, and once nothing is left that can be sent, this ends.
     finishing: bool,
+}
+
+/// An answer that waits for the store.
+#[derive(Debug)]
+enum Owed {
+    /// PUBACK or PUBREC.
+    Acknowledgement(Acknowledgement),
+    /// Anything else.
+    Packet(Box<Packet>),
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -132,8 +150,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if reading {
             moved |= self.receive(now, cx)?;
         }
-        moved |= self.poll_held(cx);
-        moved |= self.transmit(now);
+        moved |= self.poll_held()?;
+        moved |= self.transmit(now)?;
+        self.tell_store();
+        self.await_store(cx);
         moved |= self.poll_write(now, cx)?;
         self.poll_timer(now, reading, cx)?;
         if self.finishing && !moved && !self.io.is_writing() && self.held.is_empty() {
@@ -143,7 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wants_mail(&self) -> bool {
-        self.session.wants_deliveries() && self.io.has_room()
+        self.session.wants_deliveries() && self.io.has_room() && self.unread.is_none()
     }
 
     fn may_read(&mut self, now: Now, cx: &mut Context<'_>) -> bool {
@@ -153,7 +173,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.paused = None;
         }
         let stopping = self.draining || self.finishing;
-        !stopping && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX
+        let open = !stopping && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX;
+        open && self.broker.store.poll_room(cx).is_ready()
     }
 
     /// Reads and handles what has come, until the turn is full. Whether there was anything.
@@ -234,29 +255,18 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Sends the acknowledgements whose promise the store can keep now.
-    fn poll_held(&mut self, cx: &mut Context<'_>) -> bool {
-        let before = self.held.len();
-        while let Some((_, position)) = self.held.front() {
-            if self.broker.store.poll_reached(*position, cx).is_pending() {
-                break;
-            }
-            if let Some((acknowledgement, _)) = self.held.pop_front() {
-                self.acknowledge(&acknowledgement);
-            }
-        }
-        self.held.len() < before
-    }
-
     /// Encodes what the client is owed, as far as window and buffer allow. Whether more is to come
     /// that needs no waiting for.
-    fn transmit(&mut self, now: Now) -> bool {
+    fn transmit(&mut self, now: Now) -> Result<bool, Ending> {
+        if self.answers > 0 {
+            return Ok(false);
+        }
         self.io.reserve_out();
         let mut pages = 0;
         loop {
             let hungry = self.session.wants_deliveries();
-            if hungry {
-                self.mailbox.take(self.session.deliveries_mut());
+            if hungry && let Taken::StoreFrom(from) = self.mailbox.take(self.session.deliveries_mut()) {
+                pages += usize::from(self.read_stored(from)?);
             }
             let mut idle = true;
             while self.io.has_room()
@@ -270,7 +280,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             // What was passed over may have left room for what waits in the mailbox.
             let emptied = !hungry && self.session.wants_deliveries();
-            if !self.io.has_room() || pages == TURN_PAGES_MAX || (idle && !emptied) {
+            if !self.io.has_room() || pages >= TURN_PAGES_MAX || (idle && !emptied) {
                 break;
             }
         }
@@ -280,7 +290,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         metrics.confidential_withheld.add(withheld);
         metrics.publish_expired.add(expired);
         metrics.add_dropped(too_large);
-        pages == TURN_PAGES_MAX
+        Ok(pages >= TURN_PAGES_MAX)
     }
 
     /// Writes what waits. Whether anything was written.
@@ -335,7 +345,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The server stops: the will goes out while there are subscribers, and nothing more is read.
     fn drain(&mut self, now: Now) {
         self.draining = true;
-        if let Some(will) = self.session.take_will() {
+        if let Some(will) = self.session.take_will_at_stop() {
             self.publish_will(will, now);
         }
         self.broker.drained();

@@ -1,7 +1,9 @@
 //! One connection over a pipe, with a store that keeps its promises only when told to.
 
 use super::*;
-use crate::store::{Change, Store};
+use crate::store::layout::Keyspace;
+use crate::store::simulated::SimulatedDisk;
+use crate::store::{Committer, Durability, Recovered, Store};
 use bytes::{Bytes, BytesMut};
 use parking_lot::Mutex;
 use sealmq_config::Config;
@@ -12,42 +14,24 @@ use sealmq_protocol::packet::{
 };
 use sealmq_protocol::{Packet, Qos};
 use std::num::NonZeroU32;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::Waker;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
-/// Reaches a position when [`Manual::reach`] says so.
-#[derive(Default)]
+/// A store that writes when [`Manual::reach`] says so.
 struct Manual {
-    appended: AtomicU64,
-    reached: AtomicU64,
-    changes: Mutex<Vec<Change>>,
-    waiting: Mutex<Vec<Waker>>,
+    store: Arc<Store>,
+    disk: Arc<SimulatedDisk>,
+    committer: Mutex<Committer>,
 }
 
 impl Manual {
+    fn new() -> Self {
+        let disk = Arc::new(SimulatedDisk::default());
+        let (store, _, committer) = Store::over(disk.clone(), Durability::Sync, 1 << 20).unwrap();
+        Self { store: Arc::new(store), disk, committer: Mutex::new(committer) }
+    }
+
     fn reach(&self) {
-        self.reached.store(self.appended.load(Ordering::SeqCst), Ordering::SeqCst);
-        self.waiting.lock().drain(..).for_each(Waker::wake);
-    }
-}
-
-impl Store for Manual {
-    fn keeps(&self) -> bool {
-        true
-    }
-
-    fn append(&self, changes: &mut Vec<Change>) -> Position {
-        self.changes.lock().append(changes);
-        Position(self.appended.fetch_add(1, Ordering::SeqCst) + 1)
-    }
-
-    fn poll_reached(&self, position: Position, cx: &mut Context<'_>) -> Poll<()> {
-        if position.0 <= self.reached.load(Ordering::SeqCst) {
-            return Poll::Ready(());
-        }
-        self.waiting.lock().push(cx.waker().clone());
-        Poll::Pending
+        self.committer.lock().step().unwrap();
     }
 }
 
@@ -59,11 +43,12 @@ struct Client {
 
 impl Client {
     /// Connects with a persistent session to a broker of its own.
-    async fn connect(store: Arc<Manual>) -> Self {
-        let config = Config::default();
-        let rulebook = Rulebook::load(&config, &[]).unwrap();
-        let broker = Arc::new(Broker::with_store(&config, rulebook, store));
+    async fn connect(manual: &Manual) -> Self {
+        let broker = broker(&Config::default(), manual.store.clone());
         let mut client = Self::greet(&broker, Version::V311, None).await;
+        let early = tokio::time::timeout(Duration::from_millis(20), client.pipe.read_buf(&mut client.read));
+        assert!(early.await.is_err(), "a session is kept before its client is told so");
+        manual.reach();
         assert!(matches!(client.receive().await, Packet::ConnAck(ack) if !ack.session_present));
         client
     }
@@ -89,6 +74,15 @@ impl Client {
         };
         client.send(&Packet::Connect(Box::new(connect))).await;
         client
+    }
+
+    /// Subscribes; the answer waits for the store.
+    async fn subscribe(&mut self, manual: &Manual) {
+        self.send(&subscribe()).await;
+        self.send(&Packet::PingReq).await;
+        assert_eq!(self.receive().await, Packet::PingResp, "SUBACK is no earlier than its change");
+        manual.reach();
+        assert!(matches!(self.receive().await, Packet::SubAck(_)));
     }
 
     /// The connection ends, and nothing was said.
@@ -118,6 +112,11 @@ impl Client {
     }
 }
 
+fn broker(config: &Config, store: Arc<Store>) -> Arc<Broker> {
+    let rulebook = Rulebook::load(config, &[]).unwrap();
+    Arc::new(Broker::new(config, rulebook, store, Recovered::default()))
+}
+
 fn id(n: u16) -> PacketId {
     PacketId::new(n).unwrap()
 }
@@ -145,43 +144,84 @@ fn subscribe() -> Packet {
 
 #[tokio::test]
 async fn puback_and_pubrec_wait_until_the_store_has_the_message() {
-    let store = Arc::new(Manual::default());
-    let mut client = Client::connect(store.clone()).await;
-    client.send(&subscribe()).await;
-    assert!(matches!(client.receive().await, Packet::SubAck(_)));
+    let manual = Manual::new();
+    let mut client = Client::connect(&manual).await;
+    client.subscribe(&manual).await;
 
     client.send(&publish(Qos::AtLeastOnce, 7)).await;
     client.send(&publish(Qos::ExactlyOnce, 8)).await;
     client.send(&Packet::PingReq).await;
-    // Everything that need not wait comes, PINGRESP and two PUBLISH, and no acknowledgement with it.
-    for _ in 0..3 {
+    // Everything that need not wait comes, PINGRESP and the PUBLISH of QoS 1, and nothing else with it.
+    for _ in 0..2 {
         let packet = client.receive().await;
-        assert!(matches!(packet, Packet::PingResp | Packet::Publish(_)), "too early: {packet:?}");
+        let qos1 = matches!(&packet, Packet::Publish(publish) if publish.qos == Qos::AtLeastOnce);
+        assert!(matches!(packet, Packet::PingResp) || qos1, "too early: {packet:?}");
     }
-    store.reach();
+    manual.reach();
     assert_eq!(client.receive().await, Packet::PubAck(Ack::success(id(7))));
     assert_eq!(client.receive().await, Packet::PubRec(Ack::success(id(8))));
 }
 
 #[tokio::test]
+async fn a_qos2_message_goes_only_once_its_packet_id_is_kept() {
+    let manual = Manual::new();
+    let mut client = Client::connect(&manual).await;
+    client.subscribe(&manual).await;
+    client.send(&publish(Qos::ExactlyOnce, 8)).await;
+    client.send(&Packet::PingReq).await;
+    assert_eq!(client.receive().await, Packet::PingResp);
+    manual.reach();
+    // It was given its id in the turn of the PUBREC, at the latest.
+    let mut packets = vec![client.receive().await];
+    while !matches!(packets.last(), Some(Packet::Publish(_))) {
+        if manual.disk.count(Keyspace::Inflight) == 0 {
+            manual.reach();
+            continue;
+        }
+        packets.push(client.receive().await);
+    }
+    assert!(packets.contains(&Packet::PubRec(Ack::success(id(8)))), "{packets:?}");
+    assert_eq!((manual.disk.count(Keyspace::Queue), manual.disk.count(Keyspace::Inflight)), (1, 1));
+}
+
+#[tokio::test]
+async fn pubrel_and_pubcomp_wait_until_the_store_knows() {
+    let manual = Manual::new();
+    let mut client = Client::connect(&manual).await;
+    client.send(&publish(Qos::ExactlyOnce, 8)).await;
+    client.send(&Packet::PingReq).await;
+    assert_eq!(client.receive().await, Packet::PingResp);
+    manual.reach();
+    assert_eq!(client.receive().await, Packet::PubRec(Ack::success(id(8))));
+    assert_eq!(manual.disk.count(Keyspace::Inbound), 1);
+    client.send(&Packet::PubRel(Ack::success(id(8)))).await;
+    client.send(&Packet::PingReq).await;
+    assert_eq!(client.receive().await, Packet::PingResp, "PUBCOMP is no earlier than its change");
+    manual.reach();
+    assert_eq!(client.receive().await, Packet::PubComp(Ack::success(id(8))));
+    assert_eq!(manual.disk.count(Keyspace::Inbound), 0);
+}
+
+#[tokio::test]
 async fn what_a_persistent_session_is_owed_is_appended_before_it_is_acknowledged() {
-    let store = Arc::new(Manual::default());
-    let mut client = Client::connect(store.clone()).await;
-    client.send(&subscribe()).await;
-    client.receive().await;
+    let manual = Manual::new();
+    let mut client = Client::connect(&manual).await;
+    client.subscribe(&manual).await;
     client.send(&publish(Qos::ExactlyOnce, 8)).await;
     client.send(&Packet::PingReq).await;
     client.receive().await;
-    let changes: Vec<String> = store.changes.lock().iter().map(|c| format!("{c:?}")).collect();
-    let kinds: Vec<&str> = changes.iter().filter_map(|c| c.split([' ', '{']).next()).collect();
-    assert_eq!(kinds, ["SessionBegun", "Subscribed", "Received", "Queued"]);
+    assert_eq!(manual.disk.count(Keyspace::Queue), 0);
+    manual.reach();
+    let of = |keyspace| manual.disk.count(keyspace);
+    let all = [Keyspace::Session, Keyspace::Subscription, Keyspace::Inbound, Keyspace::Queue];
+    assert_eq!(all.map(of), [1, 1, 1, 1]);
 }
 
 #[tokio::test]
 async fn nothing_comes_before_a_connack_that_would_be_too_large() {
     // [MQTT-3.2.0-1], [MQTT-3.1.2-24]
     let config = Config::default();
-    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    let broker = broker(&config, Arc::new(Store::memory()));
     Client::greet(&broker, Version::V5, Some(10)).await.expect_closed().await;
     assert_eq!(broker.metrics.connects_accepted.value(), 0);
     assert_eq!(broker.metrics.connects_refused.value(), 1);
@@ -190,7 +230,7 @@ async fn nothing_comes_before_a_connack_that_would_be_too_large() {
 #[tokio::test]
 async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed_connect() {
     let mut config = Config::default();
-    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    let broker = broker(&config, Arc::new(Store::memory()));
     let mut client = Client::greet(&broker, Version::V5, None).await;
     assert!(matches!(client.receive().await, Packet::ConnAck(_)));
     client.send(&subscribe()).await;
@@ -214,7 +254,7 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
 async fn the_task_of_a_connection_is_small() {
     // It is as large as it ever gets, for as long as the client is there, which may do nothing for years.
     let config = Config::default();
-    let broker = Arc::new(Broker::new(&config, Rulebook::load(&config, &[]).unwrap()));
+    let broker = broker(&config, Arc::new(Store::memory()));
     let (_pipe, theirs) = tokio::io::duplex(1);
     let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };
     assert!(size_of_val(&serve(broker, theirs, peer, Instant::now())) <= 1_536);

@@ -41,6 +41,18 @@ pub(crate) struct Extras {
     properties: Option<Box<MessageProperties>>,
 }
 
+/// What the store keeps of a message, in memory of its own.
+pub(crate) struct Kept {
+    pub(crate) topic: TopicName,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) confidential: bool,
+    pub(crate) expires: Option<Instant>,
+    pub(crate) properties: Option<Box<MessageProperties>>,
+    pub(crate) publisher: Option<ByteString>,
+}
+
 /// What a client sent to be routed, its topic alias resolved: a PUBLISH or a will. It is built once, and
 /// stays where it is; but nobody gets the message before [`super::Ingress::admit`] lets it pass.
 #[derive(Debug)]
@@ -141,6 +153,13 @@ impl Message {
         let size = u32::try_from(size).unwrap_or(u32::MAX);
         let (qos, retain, confidential, kept) = (Qos::AtMostOnce, false, false, false);
         Self { extras, size, qos, retain, confidential, kept, topic, payload, publisher: None }
+    }
+
+    /// A message that the store kept: it went through this folder when it came.
+    pub(crate) fn of_store(kept: Kept) -> Self {
+        let Kept { topic, payload, qos, retain, confidential, expires, properties, publisher } = kept;
+        let extras = Extras::of_some(expires, properties);
+        Self { qos, retain, confidential, kept: true, publisher, ..Self::of(topic, payload, extras) }
     }
 
     /// A retained report of the broker about itself, for `$SYS`.

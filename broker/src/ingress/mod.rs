@@ -10,11 +10,13 @@ mod policy;
 
 use crate::auth::acl::Permissions;
 use crate::now::Now;
+use crate::store::Change;
+use bytes::Bytes;
 use bytestring::ByteString;
 use message::{Message, Submission};
 use policy::{Policies, Rule};
 use sealmq_config::encryption::{OnRefusal, Payload};
-use sealmq_crypto::{OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::sync::Arc;
@@ -38,6 +40,15 @@ pub(crate) struct Fingerprint([u8; 32]);
 pub(crate) struct Admitted {
     pub(crate) message: Arc<Message>,
     pub(crate) fingerprint: Option<Fingerprint>,
+    /// Whose envelope was taken, and what tells it from all others.
+    taken: Option<(Bytes, Box<Mark>)>,
+}
+
+impl Admitted {
+    /// What the store is to be told, so that the envelope is not taken again after a restart.
+    pub(crate) fn taken(&mut self) -> Option<Change> {
+        self.taken.take().map(|(sender, mark)| Change::Taken { sender, mark })
+    }
 }
 
 /// Why a message is not routed. The connection lives, unless the policy says otherwise.
@@ -139,7 +150,9 @@ impl Ingress {
             return Err((Refusal::PayloadFormat, None));
         }
         let policy = match kind {
-            Payload::Plain => return Ok(Admitted { message: submission.admitted(), fingerprint: None }),
+            Payload::Plain => {
+                return Ok(Admitted { message: submission.admitted(), fingerprint: None, taken: None });
+            }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
@@ -149,6 +162,7 @@ impl Ingress {
             .opener
             .open(replay, policy, topic.as_str(), submission.payload(), now.unix_s)
             .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
+        let taken = Some((opened.sender, Box::new(opened.mark)));
         let message = match policy {
             Policy::Stamped | Policy::Sealed => {
                 let properties = submission.properties().and_then(without_envelope);
@@ -157,7 +171,7 @@ impl Ingress {
             // Its subscribers get the envelope as it came.
             Policy::EndToEnd => submission.admitted(),
         };
-        Ok(Admitted { message, fingerprint })
+        Ok(Admitted { message, fingerprint, taken })
     }
 
     /// Whether a client may subscribe to `filter`. On a plaintext connection a filter that lies

@@ -3,25 +3,31 @@
 //!
 //! Owns the deliveries that no connection has taken yet, and says where the client is: connected,
 //! away, or gone for ever. The lock is held for one push or one swap. Every bound of `limits.inbox_*`
-//! and `limits.queue_*` is kept here, and nowhere else.
+//! and `limits.queue_*` is kept here, and nowhere else. Where the store keeps a session's queue, what does
+//! not go straight on lies there alone, and [`backlog`] knows which part.
 
+mod backlog;
 mod queue;
+mod stored;
 #[cfg(test)]
 mod tests;
 
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
+use backlog::Backlog;
 use bytestring::ByteString;
 use parking_lot::Mutex;
 use queue::Queue;
 use sealmq_config::limits::{Limits, QueueFull};
+use sealmq_config::storage::Storage;
 use sealmq_protocol::Qos;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
+pub(crate) use stored::{Admission, Parked, Taken};
 use tokio::sync::Notify;
 
 /// Deliveries in an inbox that may be slices of read buffers.
@@ -79,18 +85,31 @@ pub(crate) enum Command {
     TakenOver,
 }
 
+/// What becomes of a session when its connection ends, and where its messages are meanwhile.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Keeping {
+    /// It ends as well.
+    Nothing,
+    /// It stays for as long as this process does.
+    Memory,
+    /// It stays; its messages are in the store from the beginning.
+    Store,
+}
+
 /// What the mailboxes of a broker share: the bounds, and the count of what is kept in all.
 pub(crate) struct Bounds {
     limits: Limits,
     queued_bytes_max: usize,
+    queue_qos0: bool,
     queued_bytes: AtomicUsize,
     metrics: Arc<Metrics>,
 }
 
 impl Bounds {
     /// Bounds as configured.
-    pub(crate) fn new(limits: Limits, queued_bytes_max: usize, metrics: Arc<Metrics>) -> Self {
-        Self { limits, queued_bytes_max, queued_bytes: AtomicUsize::new(0), metrics }
+    pub(crate) fn new(limits: Limits, storage: &Storage, metrics: Arc<Metrics>) -> Self {
+        let Storage { queued_bytes_max, queue_qos0, .. } = *storage;
+        Self { limits, queued_bytes_max, queue_qos0, queued_bytes: AtomicUsize::new(0), metrics }
     }
 }
 
@@ -98,7 +117,7 @@ impl Bounds {
 pub(crate) struct Mailbox {
     session: SessionId,
     client_id: ByteString,
-    persistent: bool,
+    keeping: Keeping,
     bounds: Arc<Bounds>,
     inner: Mutex<Inner>,
     /// Notified when a connection has let go of the session.
@@ -108,6 +127,7 @@ pub(crate) struct Mailbox {
 struct Inner {
     receiver: Receiver,
     queue: Queue,
+    backlog: Backlog,
     command: Option<Command>,
     waker: Option<Waker>,
     /// Publishers that wait until the queue is taken.
@@ -126,12 +146,13 @@ impl Mailbox {
     pub(crate) fn new(
         session: SessionId,
         client_id: ByteString,
-        persistent: bool,
+        keeping: Keeping,
         bounds: Arc<Bounds>,
     ) -> Arc<Self> {
         let inner = Inner {
             receiver: Receiver::Away,
             queue: Queue::default(),
+            backlog: Backlog::default(),
             command: None,
             waker: None,
             pressed: Vec::new(),
@@ -139,7 +160,7 @@ impl Mailbox {
         Arc::new(Self {
             session,
             client_id,
-            persistent,
+            keeping,
             bounds,
             inner: Mutex::new(inner),
             released: Notify::new(),
@@ -158,7 +179,12 @@ impl Mailbox {
 
     /// Whether the session outlives its connections.
     pub(crate) fn persistent(&self) -> bool {
-        self.persistent
+        self.keeping != Keeping::Nothing
+    }
+
+    /// Whether its messages are in the store from the beginning.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.keeping == Keeping::Store
     }
 
     /// Hands in one message. `detached` is the copy that is kept for absent clients, made when the
@@ -172,10 +198,10 @@ impl Mailbox {
         let mut inner = self.inner.lock();
         match inner.receiver {
             Receiver::Gone => Pushed::Unwanted,
-            Receiver::Away if terms.qos == Qos::AtMostOnce => Pushed::Unwanted,
+            Receiver::Away if terms.qos == Qos::AtMostOnce && !self.bounds.queue_qos0 => Pushed::Unwanted,
             Receiver::Away => {
                 let message = detached.get_or_insert_with(|| message.kept());
-                self.keep(&mut inner, Delivery { message: message.clone(), terms })
+                self.keep(&mut inner, Delivery { message: message.clone(), terms, place: None })
             }
             Receiver::Connected { secure } => {
                 if message.confidential() && !secure {
@@ -187,7 +213,7 @@ impl Mailbox {
                 } else {
                     detached.get_or_insert_with(|| message.kept()).clone()
                 };
-                self.hand_in(&mut inner, Delivery { message, terms })
+                self.hand_in(&mut inner, Delivery { message, terms, place: None })
             }
         }
     }
@@ -199,7 +225,7 @@ impl Mailbox {
             Receiver::Connected { secure } if message.confidential() && !secure => Standing::Closed,
             Receiver::Connected { .. } if self.is_within(&inner) => Standing::Open,
             Receiver::Connected { .. } => Standing::Behind,
-            Receiver::Away if self.persistent => Standing::Away,
+            Receiver::Away if self.persistent() => Standing::Away,
             Receiver::Away | Receiver::Gone => Standing::Closed,
         }
     }
@@ -207,7 +233,12 @@ impl Mailbox {
     /// Whether an inbox is within its bounds.
     fn is_within(&self, inner: &Inner) -> bool {
         let limits = &self.bounds.limits;
-        inner.queue.len() < limits.inbox_messages_max && inner.queue.bytes() <= limits.inbox_bytes_max
+        let (messages, bytes) = if self.is_stored() {
+            (inner.backlog.messages(), inner.backlog.bytes())
+        } else {
+            (inner.queue.len(), inner.queue.bytes())
+        };
+        messages < limits.inbox_messages_max && bytes <= limits.inbox_bytes_max
     }
 
     /// The inbox of a connected client.
@@ -232,9 +263,9 @@ impl Mailbox {
             return Pushed::Pressed;
         }
         // From now on the client counts as away, so that the queue's bounds hold.
-        inner.receiver = if self.persistent { Receiver::Away } else { Receiver::Gone };
+        inner.receiver = if self.persistent() { Receiver::Away } else { Receiver::Gone };
         inner.command = inner.command.max(Some(Command::Overrun));
-        if self.persistent {
+        if self.persistent() {
             self.bounds.queued_bytes.fetch_add(inner.queue.bytes(), Ordering::Relaxed);
             self.keep(inner, delivery);
         }
@@ -303,7 +334,7 @@ impl Mailbox {
     /// A connection takes the session up.
     pub(crate) fn attach(&self, secure: bool) {
         let mut inner = self.inner.lock();
-        if inner.receiver == Receiver::Away {
+        if inner.receiver == Receiver::Away && !self.is_stored() {
             self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
         }
         inner.receiver = Receiver::Connected { secure };
@@ -376,7 +407,9 @@ impl Mailbox {
     pub(crate) fn close(&self) -> VecDeque<Delivery> {
         let (queue, pressed) = {
             let mut inner = self.inner.lock();
-            if inner.receiver == Receiver::Away {
+            if self.is_stored() {
+                self.bounds.queued_bytes.fetch_sub(inner.backlog.clear(), Ordering::Relaxed);
+            } else if inner.receiver == Receiver::Away {
                 self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
             }
             inner.receiver = Receiver::Gone;
@@ -387,17 +420,25 @@ impl Mailbox {
         queue
     }
 
-    /// Swaps everything that waits into `empty`, which must be empty.
-    pub(crate) fn take(&self, empty: &mut VecDeque<Delivery>) {
+    /// Swaps everything that waits into `empty`, which must be empty. Says where the store has more.
+    pub(crate) fn take(&self, empty: &mut VecDeque<Delivery>) -> Taken {
         let pressed = {
             let mut inner = self.inner.lock();
-            if inner.queue.is_empty() || !matches!(inner.receiver, Receiver::Connected { .. }) {
-                return;
+            let inner = &mut *inner;
+            if !matches!(inner.receiver, Receiver::Connected { .. }) {
+                return Taken::All;
+            }
+            if inner.queue.is_empty() {
+                return inner.backlog.next().map_or(Taken::All, Taken::StoreFrom);
             }
             inner.queue.swap(empty);
+            if self.is_stored() {
+                self.bounds.queued_bytes.fetch_sub(inner.backlog.take_inbox(), Ordering::Relaxed);
+            }
             std::mem::take(&mut inner.pressed)
         };
         pressed.into_iter().for_each(Waker::wake);
+        Taken::All
     }
 
     /// Tells the connection something, and wakes it.
@@ -429,7 +470,8 @@ impl Mailbox {
             return Poll::Ready(Some(command));
         }
         let connected = matches!(inner.receiver, Receiver::Connected { .. });
-        if hungry && connected && !inner.queue.is_empty() {
+        let waits = !inner.queue.is_empty() || inner.backlog.next().is_some();
+        if hungry && connected && waits {
             return Poll::Ready(None);
         }
         match &mut inner.waker {

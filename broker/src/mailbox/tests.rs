@@ -17,8 +17,10 @@ impl Wake for Woken {
 fn mailbox(persistent: bool, change: impl FnOnce(&mut Limits)) -> Arc<Mailbox> {
     let mut limits = Limits::default();
     change(&mut limits);
-    let bounds = Arc::new(Bounds::new(limits, 1 << 20, Arc::default()));
-    Mailbox::new(SessionId(1), "dev".into(), persistent, bounds)
+    let storage = Storage { queued_bytes_max: 1 << 20, ..Storage::default() };
+    let bounds = Arc::new(Bounds::new(limits, &storage, Arc::default()));
+    let keeping = if persistent { Keeping::Memory } else { Keeping::Nothing };
+    Mailbox::new(SessionId(1), "dev".into(), keeping, bounds)
 }
 
 fn push(mailbox: &Mailbox, qos: Qos, bytes: usize) -> Pushed {

@@ -6,11 +6,12 @@
 //! and waits for nothing itself.
 
 mod shared;
+mod stored;
 mod tree;
 
 pub(crate) use shared::{Among, Group, Takers};
 
-use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
+use crate::delivery::{SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Pushed};
 use crate::metrics::Metrics;
@@ -22,9 +23,9 @@ use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicName};
 use shared::Member;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use stored::Admitted;
 use tree::Tree;
 
 /// Topics whose matches a connection remembers, and targets in all of them together.
@@ -49,7 +50,7 @@ pub(crate) struct Router {
     retained: Retained,
     /// Retained messages that there was no room for.
     no_room: AtomicU64,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
     metrics: Arc<Metrics>,
 }
 
@@ -119,6 +120,17 @@ pub(crate) struct Turn {
     withheld: u64,
     work: usize,
     changes: Vec<Change>,
+    /// What is kept of a QoS 2 message besides, unless it goes wrong.
+    receipt: Option<Receipt>,
+    /// Receivers of the message at hand that the store keeps it for.
+    admitted: Vec<Admitted>,
+}
+
+/// What the store is told of a QoS 2 message that a persistent session sent.
+struct Receipt {
+    change: Change,
+    /// Whether an error ends the exchange (MQTT 5 §4.3.3).
+    error_ends: bool,
 }
 
 /// A connection's memory of what matched a topic, good while the tree's generation stands.
@@ -131,7 +143,7 @@ struct Matched {
 
 impl Router {
     /// A router without subscriptions.
-    pub(crate) fn new(retained: Retained, store: Arc<dyn Store>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(retained: Retained, store: Arc<Store>, metrics: Arc<Metrics>) -> Self {
         let (tree, generation, no_room) = (RwLock::default(), AtomicU64::new(1), AtomicU64::new(0));
         Self { tree, generation, retained, no_room, store, metrics }
     }
@@ -143,20 +155,17 @@ impl Router {
         let (audience, walked) = turn.matched.find(self, message.topic(), turn.publisher);
         turn.work += audience.targets.len() + if walked { WALK_WORK } else { 0 };
         let (mut taken, mut dropped) = (false, false);
+        let mut note = |handed| match handed {
+            Handed::Taken => taken = true,
+            Handed::Dropped => dropped = true,
+            Handed::Unwanted => {}
+        };
         for target in &audience.targets {
             let terms = target.terms(message);
-            match self.hand_to(&target.mailbox, message, terms, &mut detached, turn) {
-                Handed::Taken => taken = true,
-                Handed::Dropped => dropped = true,
-                Handed::Unwanted => {}
-            }
+            note(self.hand_to(&target.mailbox, message, terms, &mut detached, turn));
         }
         for group in &audience.groups {
-            match self.hand_to_one_of(group, message, Among::Everybody, &mut detached, turn) {
-                Handed::Taken => taken = true,
-                Handed::Dropped => dropped = true,
-                Handed::Unwanted => {}
-            }
+            note(self.hand_to_one_of(group, message, Among::Everybody, &mut detached, turn));
         }
         // Where somebody has it, a publisher that took it for lost would send it twice.
         let reason = if (dropped || !kept) && !taken {
@@ -166,11 +175,12 @@ impl Router {
         } else {
             ReasonCode::Success
         };
-        Routed { position: self.store_changes(turn), reason }
-    }
-
-    fn store_changes(&self, turn: &mut Turn) -> Position {
-        if turn.changes.is_empty() { Position::START } else { self.store.append(&mut turn.changes) }
+        if let Some(Receipt { change, error_ends }) = turn.receipt.take()
+            && !(error_ends && reason.is_error())
+        {
+            turn.changes.push(change);
+        }
+        Routed { position: self.keep(message, &mut detached, turn), reason }
     }
 
     #[inline]
@@ -182,14 +192,11 @@ impl Router {
         detached: &mut Option<Arc<Message>>,
         turn: &mut Turn,
     ) -> Handed {
-        let qos = terms.qos;
-        let pushed = mailbox.push(message, terms, detached);
-        let handed = turn.note(pushed, mailbox);
-        if self.store.keeps() && mailbox.persistent() && qos > Qos::AtMostOnce && handed == Handed::Taken {
-            let (session, message) = (mailbox.session(), message.clone());
-            turn.changes.push(Change::Queued { session, message, qos });
+        if mailbox.is_stored() && (terms.qos > Qos::AtMostOnce || mailbox.keeps_qos0()) {
+            return turn.admit(mailbox, message, terms);
         }
-        handed
+        let pushed = mailbox.push(message, terms, detached);
+        turn.note(pushed, mailbox)
     }
 
     /// Hands a message to one member of a group: whose turn it is, or the next, if that one went away
@@ -212,25 +219,6 @@ impl Router {
             }
         }
         Handed::Unwanted
-    }
-
-    /// What a member of shared subscriptions was given and has not had, for another one; it comes back
-    /// where there is nobody else.
-    pub(crate) fn hand_over(
-        &self,
-        orphans: VecDeque<Delivery>,
-        among: Among,
-        turn: &mut Turn,
-    ) -> VecDeque<Delivery> {
-        let mut left = VecDeque::new();
-        for delivery in orphans {
-            let Some(group) = delivery.terms.group() else { continue };
-            if self.hand_to_one_of(group, &delivery.message, among, &mut None, turn) == Handed::Unwanted {
-                left.push_back(delivery);
-            }
-        }
-        self.store_changes(turn);
-        left
     }
 
     /// Keeps the topic's message; whether there was room.
@@ -263,6 +251,7 @@ impl Router {
         }
         self.metrics.add_dropped(std::mem::take(&mut turn.dropped));
         self.metrics.confidential_withheld.add(std::mem::take(&mut turn.withheld));
+        self.store.kick();
         turn.work = 0;
         turn.pressed.take()
     }
@@ -281,7 +270,7 @@ impl Router {
                 };
                 let group = at
                     .entry(Subscriber::Group(name.clone()))
-                    .or_insert_with(|| Listener::Group(Arc::new(Group::default())));
+                    .or_insert_with(|| Listener::Group(Arc::new(Group::new(filter.clone()))));
                 if let Listener::Group(group) = group {
                     Group::join(group, mailbox, *options, *id);
                 }
@@ -340,6 +329,11 @@ impl Turn {
     /// A change that belongs together with the message that is routed next.
     pub(crate) fn also(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// The same, but not where the message is answered with an error, if that ends the exchange.
+    pub(crate) fn also_unless_error_ends(&mut self, change: Change, error_ends: bool) {
+        self.receipt = Some(Receipt { change, error_ends });
     }
 
     fn note(&mut self, pushed: Pushed, mailbox: &Arc<Mailbox>) -> Handed {

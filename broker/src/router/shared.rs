@@ -8,14 +8,14 @@ use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Standing};
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
-use sealmq_protocol::Qos;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
+use sealmq_protocol::{Qos, SubscriptionFilter};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 /// The sessions that share one subscription.
-#[derive(Default)]
 pub(crate) struct Group {
+    name: SubscriptionFilter,
     /// By session; the newest is mostly the last.
     members: RwLock<Vec<Joined>>,
     /// The place of the member that is asked first.
@@ -51,6 +51,16 @@ pub(crate) enum Among {
 }
 
 impl Group {
+    /// Nobody shares this subscription yet.
+    pub(crate) fn new(name: SubscriptionFilter) -> Self {
+        Self { name, members: RwLock::default(), turn: AtomicUsize::new(0) }
+    }
+
+    /// The subscription that its members share.
+    pub(crate) fn name(&self) -> &SubscriptionFilter {
+        &self.name
+    }
+
     /// Adds a member, or replaces its options.
     pub(crate) fn join(
         group: &Arc<Self>,
@@ -80,6 +90,15 @@ impl Group {
             members.remove(at);
         }
         members.len()
+    }
+
+    /// By which a message comes to a member; what it brought before it left still came by the group.
+    pub(crate) fn via(self: &Arc<Self>, session: SessionId) -> Option<Arc<Via>> {
+        let members = self.members.read();
+        let member = members.binary_search_by_key(&session, |member| member.session).ok();
+        let via = member.and_then(|at| members.get(at)).map(|member| member.via.clone());
+        let gone = || Arc::new(Via { subscription_ids: Vec::new(), group: Some(self.clone()) });
+        Some(via.unwrap_or_else(gone))
     }
 
     /// How many members there are.

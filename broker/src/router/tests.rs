@@ -7,6 +7,7 @@ use crate::mailbox::Command;
 use crate::registry::{Claim, Claimed};
 use crate::session::Action;
 use crate::session::connect::Terms as Link;
+use crate::store::Recovered;
 use sealmq_config::Config;
 use sealmq_protocol::packet::{PacketId, Subscribe, UserProperties, Version};
 use std::collections::VecDeque;
@@ -16,7 +17,7 @@ use std::time::Instant;
 fn broker() -> Broker {
     let config = Config::default();
     let rulebook = Rulebook::load(&config, &[]).unwrap();
-    Broker::new(&config, rulebook)
+    Broker::new(&config, rulebook, Arc::new(Store::memory()), Recovered::default())
 }
 
 /// Connects, with a session that is kept for a while, and shares a subscription to `t`.

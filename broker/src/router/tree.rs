@@ -51,6 +51,19 @@ impl<K: Ord, V> Tree<K, V> {
         &mut node.ends
     }
 
+    /// One subscription of a filter, if it is there.
+    pub(crate) fn get(&self, filter: &TopicFilter, key: &K) -> Option<&V> {
+        let mut node = &self.root;
+        for level in filter.levels() {
+            node = match level {
+                Level::Exact(name) => node.exact.get(name)?,
+                Level::Plus => node.plus.as_deref()?,
+                Level::Hash => return node.hash.get(key),
+            };
+        }
+        node.ends.get(key)
+    }
+
     /// Removes a subscription, and the nodes that nobody needs any more, if `may` says so of it.
     pub(crate) fn remove(&mut self, filter: &TopicFilter, key: &K, may: impl Fn(&V) -> bool) {
         self.root.remove(&mut filter.levels(), key, &may);

@@ -137,6 +137,11 @@ pub(crate) fn session_expiry_s(connect: &Connect, offer: &Mqtt) -> u32 {
     connect.session_expiry_s.min(max)
 }
 
+/// How long the session is kept after the connection, as granted; none: for ever.
+pub(crate) fn expiry(connect: &Connect, offer: &Mqtt) -> Option<Duration> {
+    duration(session_expiry_s(connect, offer))
+}
+
 /// How long a session is kept whose client asks for so many seconds; none: for ever.
 pub(crate) fn granted_expiry(asked_s: u32, offer: &Mqtt) -> Option<Duration> {
     let max = offer.session_expiry_max_s.map(Duration::from_secs);

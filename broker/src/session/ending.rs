@@ -26,6 +26,8 @@ pub(crate) enum Ending {
     NotAuthenticated(ReasonCode),
     /// What the client asked for cannot be answered within its maximum packet size.
     AnswerTooLarge,
+    /// The session's queue cannot be read.
+    StoreFailed,
     /// The server stops.
     Shutdown,
 }
@@ -42,6 +44,7 @@ impl Ending {
             Self::Refused(reason) | Self::NotAuthenticated(reason) => reason,
             Self::UserGone => ReasonCode::AdministrativeAction,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
+            Self::StoreFailed => ReasonCode::UnspecifiedError,
             Self::Shutdown => ReasonCode::ServerShuttingDown,
         })
     }
@@ -54,6 +57,7 @@ impl Ending {
             Self::Overrun => "too many messages wait for this client",
             Self::UserGone => "what this client was let in by is not there any more, or has changed",
             Self::AnswerTooLarge => "an answer is larger than the client's maximum packet size",
+            Self::StoreFailed => "the messages of this client cannot be read",
             Self::Disconnect(_)
             | Self::SocketClosed
             | Self::TakenOver

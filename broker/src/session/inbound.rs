@@ -32,6 +32,11 @@ impl Receipt {
     pub(crate) fn exactly_once(self) -> Option<PacketId> {
         self.packet_id.filter(|_| self.qos == Qos::ExactlyOnce)
     }
+
+    /// Whether the publisher waits for an answer.
+    pub(crate) fn is_awaited(self) -> bool {
+        self.packet_id.is_some()
+    }
 }
 
 /// The answer to a PUBLISH of QoS 1 or 2.
@@ -75,6 +80,12 @@ impl Inbound {
     pub(super) fn new() -> Self {
         let (received, taken) = (FxHashMap::default(), VecDeque::new());
         Self { received, received_max: 0, owed_max: 0, owed: 0, taken }
+    }
+
+    /// What the store had received, and its client had not released.
+    pub(super) fn resume(&mut self, received: impl IntoIterator<Item = PacketId>) {
+        let kept = || Received { position: Position::START, counted: false };
+        self.received.extend(received.into_iter().map(|packet_id| (packet_id, kept())));
     }
 
     /// A new connection, on which the client may have so many messages unacknowledged, and so many of QoS 2

@@ -11,8 +11,10 @@ mod alias;
 pub(crate) mod connect;
 mod ending;
 mod inbound;
+mod kept;
 mod outbound;
 mod receiver;
+mod scans;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -20,14 +22,16 @@ mod will;
 
 pub(crate) use ending::Ending;
 pub(crate) use inbound::{Acknowledgement, Outcome, Receipt};
+pub(crate) use kept::{Kept, Resumed};
 pub(crate) use receiver::{Dispatch, PassedOver};
 pub(crate) use will::WillAtEnd;
 
 use crate::delivery::{Delivery, SessionId, Subscription};
 use crate::ingress::Refusal;
 use crate::ingress::message::Submission;
+use crate::mailbox::{Keeping, Parked};
 use crate::retained::{Order, Page};
-use crate::store::Position;
+use crate::store::{Change, Position};
 use bytestring::ByteString;
 use connect::Terms;
 use inbound::Inbound;
@@ -35,7 +39,7 @@ use outbound::Outbound;
 use receiver::Receiver;
 use sealmq_config::limits::Limits;
 use sealmq_config::mqtt::{Mqtt, PACKET_BYTES};
-use sealmq_protocol::packet::{Ack, Auth, Disconnect, Subscribe, Version, Will};
+use sealmq_protocol::packet::{Ack, Auth, Disconnect, PacketId, Subscribe, Version, Will};
 use sealmq_protocol::{Packet, ProtocolError, ReasonCode, SubscriptionFilter, TopicFilter, TopicName};
 use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -46,6 +50,8 @@ use std::time::{Duration, Instant};
 pub(crate) enum Action {
     /// Send a packet.
     Send(Packet),
+    /// Send a packet once the store has what the session has told it, and what was subscribed to.
+    SendKept(Packet),
     /// Send PUBACK or PUBREC, once the store has reached a position; then say so by
     /// [`Session::handle_acknowledged`].
     Acknowledge(Acknowledgement, Position),
@@ -80,7 +86,7 @@ pub(crate) enum Action {
 pub(crate) struct Session {
     id: SessionId,
     client_id: ByteString,
-    persistent: bool,
+    keeping: Keeping,
     offer: Arc<Mqtt>,
     subscriptions: BTreeSet<SubscriptionFilter>,
     subscriptions_max: usize,
@@ -128,14 +134,15 @@ impl Session {
     pub(crate) fn new(
         id: SessionId,
         client_id: ByteString,
-        persistent: bool,
+        keeping: Keeping,
         limits: &Limits,
         offer: Arc<Mqtt>,
     ) -> Self {
+        let stored = (keeping == Keeping::Store).then_some(id);
         Self {
             id,
             client_id,
-            persistent,
+            keeping,
             offer,
             subscriptions: BTreeSet::new(),
             subscriptions_max: limits.subscriptions_per_client_max,
@@ -143,7 +150,7 @@ impl Session {
             subscription_bytes_max: limits.subscription_bytes_per_client_max,
             inbound: Inbound::new(),
             inbound_qos2_max: limits.inbound_qos2_max,
-            outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max),
+            outbound: Outbound::new(limits.inflight_messages_max, limits.inflight_bytes_max, stored),
             link: Link::default(),
             actions: VecDeque::new(),
         }
@@ -161,7 +168,12 @@ impl Session {
 
     /// Whether it was begun to outlive its connection, so that its messages are kept.
     pub(crate) fn persistent(&self) -> bool {
-        self.persistent
+        self.keeping != Keeping::Nothing
+    }
+
+    /// Whether the store keeps it.
+    pub(crate) fn is_stored(&self) -> bool {
+        self.keeping == Keeping::Store
     }
 
     /// How long it is kept after the connection at hand; none: for ever.
@@ -211,7 +223,7 @@ impl Session {
     }
 
     /// The connection is over: what was taken from the mailbox and not sent goes back there.
-    pub(crate) fn detach(&mut self) -> VecDeque<Delivery> {
+    pub(crate) fn detach(&mut self) -> Parked {
         let session_expiry = self.link.session_expiry;
         self.link = Link { session_expiry, ..Link::default() };
         self.actions.clear();
@@ -231,7 +243,8 @@ impl Session {
             Packet::PubAck(ack) => self.outbound.handle_puback(ack.packet_id),
             Packet::PubRec(ack) => {
                 if let Some(released) = self.outbound.handle_pubrec(ack.packet_id, ack.reason) {
-                    self.actions.push_back(Action::Send(Packet::PubRel(released)));
+                    // After it the client takes the same PUBLISH for another: it must not come again.
+                    self.actions.push_back(Action::SendKept(Packet::PubRel(released)));
                 }
             }
             Packet::PubComp(ack) => self.outbound.handle_pubcomp(ack.packet_id),
@@ -239,7 +252,12 @@ impl Session {
                 let known = self.inbound.release(ack.packet_id);
                 let reason = if known { ReasonCode::Success } else { ReasonCode::PacketIdentifierNotFound };
                 let complete = Packet::PubComp(Ack::of(ack.packet_id, reason));
-                self.actions.push_back(Action::Send(complete));
+                if known {
+                    let (session, packet_id) = (self.id, ack.packet_id);
+                    self.outbound.kept_mut().tell(Change::Completed { session, packet_id });
+                }
+                // After it the client uses the id anew: what comes then must not pass for the old one.
+                self.actions.push_back(Action::SendKept(complete));
             }
             Packet::Subscribe(subscribe) => self.actions.push_back(Action::Permit(subscribe)),
             Packet::Unsubscribe(unsubscribe) => self.handle_unsubscribe(unsubscribe),
@@ -325,9 +343,43 @@ impl Session {
         self.link.problem_information
     }
 
-    /// The page that [`Action::ReadRetained`] asked for.
-    pub(crate) fn handle_page(&mut self, page: Page) {
-        self.outbound.handle_page(page);
+    /// The page that [`Action::ReadRetained`] asked for. What has to stand in the session's queue first is
+    /// given back.
+    pub(crate) fn handle_page(&mut self, page: Page) -> Vec<Delivery> {
+        self.outbound.handle_page(page)
+    }
+
+    /// What the store had in flight and received, before a connection takes the session up.
+    pub(crate) fn resume(&mut self, resumed: impl IntoIterator<Item = Resumed>) {
+        self.outbound.resume(resumed);
+    }
+
+    /// The ids of QoS 2 messages that were received and not released, as the store had them.
+    pub(crate) fn resume_received(&mut self, received: impl IntoIterator<Item = PacketId>) {
+        self.inbound.resume(received);
+    }
+
+    /// How long it is kept after its last connection, as the store had it.
+    pub(crate) fn resume_expiry(&mut self, expiry: Option<Duration>) {
+        self.link.session_expiry = expiry;
+    }
+
+    /// The subscriptions, as the store had them.
+    pub(crate) fn resume_subscriptions(&mut self, filters: impl IntoIterator<Item = SubscriptionFilter>) {
+        for filter in filters {
+            self.subscription_bytes += subscribe::cost(&filter);
+            self.subscriptions.insert(filter);
+        }
+    }
+
+    /// A page of the session's queue, which the mailbox had nothing of.
+    pub(crate) fn take_stored(&mut self, page: impl IntoIterator<Item = Delivery>) {
+        self.outbound.take_page(page);
+    }
+
+    /// What the store is to be told, and what waits for it.
+    pub(crate) fn kept_mut(&mut self) -> &mut Kept {
+        self.outbound.kept_mut()
     }
 
     fn close(&mut self, ending: Ending) {

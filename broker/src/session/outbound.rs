@@ -3,20 +3,24 @@
 //! and the codec again, outward.
 //!
 //! Owns what was taken from the mailbox and not sent, the window of what was sent and not
-//! acknowledged, and the scans of retained messages for new subscriptions. Packet ids in the window
-//! are consecutive, so finding one is arithmetic, and none is used twice while it is in flight. Never
+//! acknowledged, and the scans of retained messages for new subscriptions (`scans.rs`). Packet ids in the
+//! window are consecutive, so finding one is arithmetic, and none is used twice while it is in flight. Never
 //! sent: what has expired, what is larger than the client takes, what is confidential on a plaintext
-//! connection.
+//! connection. What the store keeps is told of each step (`kept.rs`); a QoS 2 message goes only once its
+//! packet id is kept, since after a crash it must come with the same one.
 
 use super::Action;
+use super::kept::{Kept, Resumed};
 use super::receiver::{PassedOver, Receiver};
-use crate::delivery::{Delivery, SessionId, Subscription, Terms, Via};
+use super::scans::Scans;
+use crate::delivery::{Delivery, Place, SessionId, Subscription};
+use crate::mailbox::Parked;
 use crate::retained::{Order, Page};
 use crate::router::{Among, Takers};
 use bytestring::ByteString;
 use sealmq_protocol::packet::{Ack, PacketId};
-use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter, TopicName};
-use std::collections::{BTreeMap, VecDeque};
+use sealmq_protocol::{Packet, Qos, ReasonCode, TopicFilter};
+use std::collections::VecDeque;
 use std::time::Instant;
 
 /// Packet ids go from 1 to this, and begin again.
@@ -25,8 +29,8 @@ const IDS: u16 = u16::MAX;
 pub(super) struct Outbound {
     pending: VecDeque<Delivery>,
     window: VecDeque<InFlight>,
-    /// The id of the window's first entry, less one.
-    first: u16,
+    /// Which sending of the session the window's first entry is; says its id.
+    first: u64,
     /// Of the window's entries, those sent on this connection and not done.
     unacknowledged: usize,
     /// The smaller of what the client and what the configuration allow ([MQTT-3.3.4-9]).
@@ -40,14 +44,8 @@ pub(super) struct Outbound {
     resend: usize,
     /// And of those, from here on, what is released has not been told so again.
     release: usize,
-    /// In the order of the subscriptions.
-    scans: BTreeMap<u64, Scan>,
-    /// Which scan is of which filter.
-    scanned: BTreeMap<TopicFilter, u64>,
-    scans_begun: u64,
-    /// Whether the next page may be asked for: the mailbox was looked into since the last one, so
-    /// that retained and live messages take turns.
-    scan_next: bool,
+    scans: Scans,
+    kept: Kept,
     receiver: Receiver,
     passed_over: PassedOver,
 }
@@ -63,19 +61,9 @@ enum InFlight {
     Done,
 }
 
-/// The retained messages that a new subscription is still owed.
-struct Scan {
-    filter: TopicFilter,
-    /// Those of its subscription; the QoS is the highest.
-    terms: Terms,
-    /// Whose messages are held back: the client's own, with No Local ([MQTT-3.8.3-3]).
-    but: Option<ByteString>,
-    until: Order,
-    after: Option<TopicName>,
-}
-
 impl Outbound {
-    pub(super) fn new(inflight_max: usize, bytes_max: usize) -> Self {
+    /// Nothing yet; of a session that the store keeps, if it is named.
+    pub(super) fn new(inflight_max: usize, bytes_max: usize, stored: Option<SessionId>) -> Self {
         Self {
             pending: VecDeque::new(),
             window: VecDeque::new(),
@@ -87,10 +75,8 @@ impl Outbound {
             bytes_max,
             resend: 0,
             release: 0,
-            scans: BTreeMap::new(),
-            scanned: BTreeMap::new(),
-            scans_begun: 0,
-            scan_next: true,
+            scans: Scans::default(),
+            kept: Kept::new(stored),
             receiver: Receiver::nobody(),
             passed_over: PassedOver::default(),
         }
@@ -111,25 +97,74 @@ impl Outbound {
     }
 
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
-    /// own, since nobody knows when the client comes back; but a QoS 1 message of a shared subscription
-    /// that another member can have is given back as well, in front (§4.8.2).
-    pub(super) fn detach(&mut self, session: SessionId) -> VecDeque<Delivery> {
+    /// own, since nobody knows when the client comes back, or is left to the store; but a QoS 1 message of a
+    /// shared subscription that another member can have is given back as well, in front (§4.8.2).
+    pub(super) fn detach(&mut self, session: SessionId) -> Parked {
         let mut takers = Takers::among(Among::ConnectedOtherThan(session));
         self.receiver = Receiver::nobody();
-        let mut given_back = VecDeque::new();
+        let mut parked = Parked::default();
+        let mut sequence = self.first;
         for entry in &mut self.window {
             match entry {
                 InFlight::Published(delivery) if can_move(delivery) && takers.has(delivery) => {
                     self.bytes -= delivery.message.size();
-                    given_back.push_back(delivery.clone());
+                    self.kept.unsend(sequence);
+                    parked.unsent.push_back(delivery.clone());
                     *entry = InFlight::Done;
                 }
-                InFlight::Published(delivery) => delivery.message = delivery.message.kept(),
+                InFlight::Published(delivery) => {
+                    let position = delivery.place.map(Place::position);
+                    parked.oldest_in_flight = [parked.oldest_in_flight, position].into_iter().flatten().min();
+                    if !self.kept.keeps() {
+                        delivery.message = delivery.message.kept();
+                    }
+                }
                 InFlight::Released { .. } | InFlight::Done => {}
             }
+            sequence += 1;
         }
-        given_back.append(&mut self.pending);
-        given_back
+        parked.unsent.append(&mut self.pending);
+        if self.kept.keeps() {
+            self.first = sequence;
+            self.window = VecDeque::new();
+            (self.bytes, self.unacknowledged, self.resend, self.release) = (0, 0, 0, 0);
+            self.kept.detach();
+        }
+        parked
+    }
+
+    /// What the store had in flight, before a connection takes the session up.
+    pub(super) fn resume(&mut self, resumed: impl IntoIterator<Item = Resumed>) {
+        for Resumed { sequence, entry } in resumed {
+            if self.window.is_empty() {
+                self.first = sequence;
+            }
+            // What was acknowledged in between is not in the store any more.
+            let place = sequence.checked_sub(self.first).and_then(|place| usize::try_from(place).ok());
+            let Some(place) = place.filter(|place| *place < usize::from(IDS)) else { continue };
+            while self.window.len() < place {
+                self.window.push_back(InFlight::Done);
+            }
+            self.window.push_back(match entry {
+                None => InFlight::Released { counted: false },
+                Some(delivery) => {
+                    self.bytes += delivery.message.size();
+                    self.kept.resumed(&delivery);
+                    InFlight::Published(delivery)
+                }
+            });
+        }
+    }
+
+    /// A page of the session's queue, for the client: what is in flight already is left out.
+    pub(super) fn take_page(&mut self, page: impl IntoIterator<Item = Delivery>) {
+        let kept = &self.kept;
+        self.pending.extend(page.into_iter().filter(|delivery| !kept.is_resumed(delivery)));
+    }
+
+    /// What the store is to be told since this was last asked.
+    pub(super) fn kept_mut(&mut self) -> &mut Kept {
+        &mut self.kept
     }
 
     /// What another member of a shared subscription can have when the session has ended (§4.8.2).
@@ -146,7 +181,7 @@ impl Outbound {
 
     /// The place for what waits in the mailbox. Having looked there makes it the scans' turn again.
     pub(super) fn pending_mut(&mut self) -> &mut VecDeque<Delivery> {
-        self.scan_next = true;
+        self.scans.may_go_on();
         &mut self.pending
     }
 
@@ -156,66 +191,96 @@ impl Outbound {
 
     /// The retained messages that match a subscription are owed; a scan for the same filter begins anew.
     pub(super) fn scan(&mut self, subscription: &Subscription, client_id: &ByteString, until: Order) {
-        let filter = subscription.filter.filter().clone();
-        self.cancel(&filter);
-        self.scans_begun += 1;
-        self.scanned.insert(filter.clone(), self.scans_begun);
-        let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
-        let but = subscription.options.no_local.then(|| client_id.clone());
-        self.scans.insert(self.scans_begun, Scan { filter, terms, but, until, after: None });
+        self.scans.begin(subscription, client_id, until);
     }
 
     /// Nobody listens to `filter` any more.
     pub(super) fn cancel(&mut self, filter: &TopicFilter) {
-        if let Some(number) = self.scanned.remove(filter) {
-            self.scans.remove(&number);
-        }
+        self.scans.cancel(filter);
     }
 
-    /// The page that was asked for: of the first scan, since it comes before anything else.
-    pub(super) fn handle_page(&mut self, page: Page) {
-        let Some(mut first) = self.scans.first_entry() else { return };
-        let scan = first.get_mut();
-        scan.after = page.next;
-        let (granted, but, last) = (scan.terms.clone(), scan.but.clone(), scan.after.is_none());
-        if last {
-            let scan = first.remove();
-            self.scanned.remove(&scan.filter);
+    /// The page that was asked for. Of a session that the store keeps, what has a QoS is given back: it
+    /// has to stand in the queue first, like any other message.
+    pub(super) fn handle_page(&mut self, page: Page) -> Vec<Delivery> {
+        let mut to_keep = Vec::new();
+        for delivery in self.scans.take_page(page) {
+            if self.kept.keeps() && delivery.terms.qos > Qos::AtMostOnce {
+                to_keep.push(delivery);
+            } else {
+                self.pending.push_back(delivery);
+            }
         }
-        let others =
-            page.messages.into_iter().filter(|message| but.is_none() || message.publisher() != but.as_ref());
-        self.pending.extend(others.map(|message| {
-            let terms = Terms { qos: granted.qos.min(message.qos()), ..granted.clone() };
-            Delivery { message, terms }
-        }));
+        to_keep
     }
 
     /// The next thing to send: what is in flight first, then what waits, retained and live by turns.
     pub(super) fn poll(&mut self, now: Instant) -> Option<Action> {
-        if self.resend < self.window.len() {
+        if self.resend < self.sent() {
             return self.poll_resend(now);
         }
+        if self.kept.take_sendable() {
+            return self.send_staged(now);
+        }
         loop {
-            let Some(delivery) = self.pending.front() else { return self.poll_scan() };
+            let Some(delivery) = self.pending.front() else {
+                return if self.kept.staged() == 0 { self.scans.poll() } else { None };
+            };
             if self.receiver.passes_over(delivery, Some(now), &mut self.passed_over) {
-                self.pending.pop_front();
+                let passed = self.pending.pop_front()?;
+                self.kept.remove(&passed);
                 continue;
             }
             let in_flight = delivery.terms.qos > Qos::AtMostOnce;
             if in_flight && !self.has_window() {
                 return None;
             }
+            if self.kept.must_wait(delivery) {
+                let delivery = self.pending.pop_front()?;
+                self.stage(delivery);
+                continue;
+            }
+            if self.kept.staged() > 0 {
+                // It comes behind what waits for the store.
+                return None;
+            }
             let delivery = self.pending.pop_front()?;
-            let packet_id = if in_flight { self.publish(delivery.clone()) } else { None };
+            let packet_id = if in_flight {
+                self.publish(delivery.clone())
+            } else {
+                self.kept.remove(&delivery);
+                None
+            };
             return Some(self.receiver.dispatch(delivery, packet_id, false, now));
         }
+    }
+
+    /// Entries of the window that were sent, on whichever connection.
+    fn sent(&self) -> usize {
+        self.window.len() - self.kept.staged()
+    }
+
+    /// Gives a message its packet id; it is sent once that is kept.
+    fn stage(&mut self, delivery: Delivery) {
+        self.kept.stage();
+        self.publish(delivery);
+    }
+
+    /// The first of those whose packet id is kept now.
+    fn send_staged(&mut self, now: Instant) -> Option<Action> {
+        let index = self.sent();
+        self.kept.unstage();
+        (self.resend, self.release) = (self.sent(), self.sent());
+        let id = self.id_at(index)?;
+        let InFlight::Published(delivery) = self.window.get(index)? else { return None };
+        let delivery = delivery.clone();
+        Some(self.receiver.dispatch(delivery, Some(id), false, now))
     }
 
     /// What an earlier connection left unfinished, in order. What has expired goes no more, but for QoS 2:
     /// its exchange was begun, and the client may have the message already.
     fn poll_resend(&mut self, now: Instant) -> Option<Action> {
-        while self.resend < self.window.len() {
-            let id = self.id_at(self.resend)?;
+        while self.resend < self.sent() {
+            let (id, sequence) = (self.id_at(self.resend)?, self.sequence_at(self.resend));
             let entry = self.window.get_mut(self.resend)?;
             match entry {
                 InFlight::Published(_) if self.unacknowledged >= self.unacknowledged_max => {
@@ -227,6 +292,7 @@ impl Outbound {
                     let late = if begun { None } else { Some(now) };
                     if self.receiver.passes_over(delivery, late, &mut self.passed_over) {
                         self.bytes -= delivery.message.size();
+                        self.kept.finish(sequence, delivery.place);
                         *entry = InFlight::Done;
                         continue;
                     }
@@ -253,7 +319,7 @@ impl Outbound {
     /// ([MQTT-3.3.4-10]).
     fn poll_release(&mut self) -> Option<Action> {
         self.release = self.release.max(self.resend);
-        while self.release < self.window.len() {
+        while self.release < self.sent() {
             let (id, entry) = (self.id_at(self.release)?, self.window.get(self.release)?);
             self.release += 1;
             if let InFlight::Released { counted: false } = entry {
@@ -261,13 +327,6 @@ impl Outbound {
             }
         }
         None
-    }
-
-    fn poll_scan(&mut self) -> Option<Action> {
-        let (_, scan) = self.scans.first_key_value().filter(|_| self.scan_next)?;
-        self.scan_next = false;
-        let (filter, until, after) = (scan.filter.clone(), scan.until, scan.after.clone());
-        Some(Action::ReadRetained { filter, until, after })
     }
 
     fn has_window(&self) -> bool {
@@ -278,16 +337,18 @@ impl Outbound {
     /// Puts a message into the window, under the id returned.
     fn publish(&mut self, delivery: Delivery) -> Option<PacketId> {
         let id = self.id_at(self.window.len());
+        self.kept.send(self.sequence_at(self.window.len()), &delivery);
         self.unacknowledged += 1;
         self.bytes += delivery.message.size();
         self.window.push_back(InFlight::Published(delivery));
-        (self.resend, self.release) = (self.window.len(), self.window.len());
+        (self.resend, self.release) = (self.sent(), self.sent());
         id
     }
 
     /// PUBACK: a QoS 1 message is done, whatever its reason code says.
     pub(super) fn handle_puback(&mut self, id: PacketId) {
-        if let Some(counted) = self.hand_over(id, Qos::AtLeastOnce) {
+        if let Some((counted, sequence, place)) = self.hand_over(id, Qos::AtLeastOnce) {
+            self.kept.finish(sequence, place);
             self.finish(id, counted);
         }
     }
@@ -297,13 +358,15 @@ impl Outbound {
     pub(super) fn handle_pubrec(&mut self, id: PacketId, reason: ReasonCode) -> Option<Ack> {
         let handed = self.hand_over(id, Qos::ExactlyOnce);
         if reason.is_error() {
-            if let Some(counted) = handed {
+            if let Some((counted, sequence, place)) = handed {
+                self.kept.finish(sequence, place);
                 self.finish(id, counted);
             }
             return None;
         }
-        if let (Some(counted), Some(entry)) = (handed, self.entry(id)) {
+        if let (Some((counted, sequence, place)), Some(entry)) = (handed, self.entry(id)) {
             *entry = InFlight::Released { counted };
+            self.kept.release(sequence, place);
         }
         let known = handed.is_some() || matches!(self.entry(id), Some(InFlight::Released { .. }));
         // Also for an id that is not known: else the client would wait for ever.
@@ -315,6 +378,9 @@ impl Outbound {
     pub(super) fn handle_pubcomp(&mut self, id: PacketId) {
         if let Some(InFlight::Released { counted }) = self.entry(id) {
             let counted = *counted;
+            if let Some(index) = self.index(id) {
+                self.kept.finish(self.sequence_at(index), None);
+            }
             self.finish(id, counted);
         }
     }
@@ -330,16 +396,16 @@ impl Outbound {
     }
 
     /// The client has the message of this id and QoS, or never will; its bytes are held no more. Whether
-    /// it was sent on this connection, if there was one at all.
+    /// it was sent on this connection, if there was one at all; and which sending it is, of what stands where.
     #[inline]
-    fn hand_over(&mut self, id: PacketId, qos: Qos) -> Option<bool> {
-        let index = self.index(id)?;
+    fn hand_over(&mut self, id: PacketId, qos: Qos) -> Option<(bool, u64, Option<Place>)> {
+        let index = self.index(id).filter(|index| *index < self.sent())?;
         let InFlight::Published(delivery) = self.window.get(index)? else { return None };
         if delivery.terms.qos != qos {
             return None;
         }
         self.bytes -= delivery.message.size();
-        Some(index < self.resend)
+        Some((index < self.resend, self.sequence_at(index), delivery.place))
     }
 
     fn entry(&mut self, id: PacketId) -> Option<&mut InFlight> {
@@ -349,14 +415,16 @@ impl Outbound {
 
     /// Where the window has this id, if it is as long.
     fn index(&self, id: PacketId) -> Option<usize> {
-        let zero_based = id.get() - 1;
-        let index = (u32::from(zero_based) + u32::from(IDS) - u32::from(self.first)) % u32::from(IDS);
-        usize::try_from(index).ok()
+        let (zero_based, ids) = (u64::from(id.get()) - 1, u64::from(IDS));
+        usize::try_from((zero_based + ids - self.first % ids) % ids).ok()
     }
 
     fn id_at(&self, index: usize) -> Option<PacketId> {
-        let zero_based = (usize::from(self.first) + index) % usize::from(IDS);
-        PacketId::new(u16::try_from(zero_based).ok()?.checked_add(1)?)
+        (index < usize::from(IDS)).then(|| crate::store::packet_id(self.sequence_at(index)))
+    }
+
+    fn sequence_at(&self, index: usize) -> u64 {
+        self.first + index as u64
     }
 
     /// Lets the window begin at its first entry that is not done.
@@ -365,7 +433,7 @@ impl Outbound {
             self.window.pop_front();
             self.resend = self.resend.saturating_sub(1);
             self.release = self.release.saturating_sub(1);
-            self.first = if self.first == IDS - 1 { 0 } else { self.first + 1 };
+            self.first += 1;
         }
         if self.window.is_empty() && self.window.capacity() > 64 && self.pending.is_empty() {
             self.window = VecDeque::new();

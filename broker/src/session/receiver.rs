@@ -158,7 +158,7 @@ impl Receiver {
     ) -> Action {
         // What fits only just goes without introducing an alias.
         let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
-        let Delivery { message, terms } = delivery;
+        let Delivery { message, terms, place: _ } = delivery;
         Action::Deliver(Dispatch {
             header: header(&terms, packet_id, dup),
             alias: self.aliases.assign(message.topic(), may_introduce),

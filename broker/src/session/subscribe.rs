@@ -37,7 +37,7 @@ impl Session {
         self.actions.push_back(Action::Subscribe(granted));
         // One answer for each filter, in order ([MQTT-3.8.4-6]).
         let sub_ack = SubAck { packet_id, reasons, diagnostics: None };
-        self.actions.push_back(Action::Send(Packet::SubAck(sub_ack)));
+        self.actions.push_back(Action::SendKept(Packet::SubAck(sub_ack)));
     }
 
     fn grant(
@@ -111,7 +111,7 @@ impl Session {
         self.actions.push_back(Action::Unsubscribe(ended));
         // Answered even where nothing was subscribed to ([MQTT-3.10.4-5]).
         let unsub_ack = UnsubAck { packet_id, reasons, diagnostics: None };
-        self.actions.push_back(Action::Send(Packet::UnsubAck(unsub_ack)));
+        self.actions.push_back(Action::SendKept(Packet::UnsubAck(unsub_ack)));
     }
 
     /// Ends those of `filters` that are subscribed to, and gives them back: the router has to forget them
@@ -136,6 +136,7 @@ impl Session {
     }
 }
 
-fn cost(filter: &SubscriptionFilter) -> usize {
+/// What a subscription costs the broker, bytes.
+pub(super) fn cost(filter: &SubscriptionFilter) -> usize {
     filter.wire_bytes() + LEVEL_BYTES * filter.filter().level_count()
 }

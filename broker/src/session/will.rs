@@ -28,8 +28,10 @@ impl Session {
         WillAtEnd::Later(will, delay)
     }
 
-    /// The will, to be published at once whatever its delay: the server stops.
-    pub(crate) fn take_will(&mut self) -> Option<Will> {
-        self.link.will.take()
+    /// The will, to be published at once: the server stops. One with a delay is left where the store keeps
+    /// the session, since that goes on after a restart.
+    pub(crate) fn take_will_at_stop(&mut self) -> Option<Will> {
+        let goes_on = self.is_stored() && self.link.session_expiry != Some(Duration::ZERO);
+        self.link.will.take_if(|will| !goes_on || will.delay_s == 0)
     }
 }

@@ -1,6 +1,6 @@
 //! Every default.
 
-use super::load_env;
+use super::{load, load_env};
 use crate::Config;
 use crate::auth::Auth;
 use crate::encryption::Encryption;
@@ -68,12 +68,22 @@ fn every_default_is_as_promised() {
             server_reference: None,
         },
         limits: limits(),
-        storage: Storage { durability: Durability::Memory, queued_bytes_max: GIB },
+        storage: Storage {
+            durability: Durability::Sync,
+            async_interval_ms: 1_000,
+            path: None,
+            queued_bytes_max: GIB,
+            cache_bytes: 8 * MIB,
+            pending_bytes_max: 64 * MIB,
+            ballast_bytes: 16 * MIB,
+            queue_qos0: false,
+        },
         telemetry: Telemetry { log: "info".to_owned(), log_json: false, sys_interval_s: 10 },
     };
     assert_eq!(Config::default(), expected);
     assert_eq!(Limits::default(), expected.limits);
     assert_eq!(Mqtt::default(), expected.mqtt);
+    assert_eq!(Storage::default(), expected.storage);
 }
 
 #[test]
@@ -102,4 +112,12 @@ fn without_file_the_certificate_stands_in_the_data_folder_of_the_environment() {
     let tls = config.listeners[1].tls.clone().unwrap();
     assert_eq!(tls.cert, std::path::Path::new("/srv/mq/tls/server.pem"));
     assert_eq!(tls, Tls::development(&config.data_dir));
+}
+
+#[test]
+fn state_is_on_disk_with_and_without_file() {
+    for config in [load_env(&[]).unwrap(), load("").unwrap(), Config::embedded()] {
+        assert_eq!(config.storage, Storage::default());
+        assert_eq!(config.storage.durability, Durability::Sync);
+    }
 }

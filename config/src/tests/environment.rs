@@ -2,6 +2,7 @@
 
 use super::{File, load_env, with_listener};
 use crate::limits::QueueFull;
+use crate::storage::Durability;
 use std::path::Path;
 
 #[test]
@@ -15,7 +16,11 @@ fn each_kind_of_value_is_parsed() {
         ("SEALMQ_MQTT__PACKET_BYTES_MAX", "1 MiB"),
         ("SEALMQ_MQTT__SESSION_EXPIRY_MAX_S", "3600"),
         ("SEALMQ_LIMITS__INBOX_BYTES_MAX", "2097152"),
-        ("SEALMQ_STORAGE__DURABILITY", "memory"),
+        ("SEALMQ_STORAGE__DURABILITY", "async"),
+        ("SEALMQ_STORAGE__ASYNC_INTERVAL_MS", "250"),
+        ("SEALMQ_STORAGE__PATH", "fast/store"),
+        ("SEALMQ_STORAGE__BALLAST_BYTES", "0"),
+        ("SEALMQ_STORAGE__QUEUE_QOS0", "true"),
         ("SEALMQ_TELEMETRY__LOG", "warn,sealmq=trace"),
         ("SEALMQ_AUTH__PASSWORD_FILE", "passwd"),
         ("SEALMQ_AUTH__CLIENT_ID_PREFIXES", "a-, b-"),
@@ -31,6 +36,11 @@ fn each_kind_of_value_is_parsed() {
     assert_eq!(config.mqtt.packet_bytes_max, 1 << 20);
     assert_eq!(config.mqtt.session_expiry_max_s, Some(3600));
     assert_eq!(config.limits.inbox_bytes_max, 2 << 20);
+    assert_eq!(config.storage.durability, Durability::Async);
+    assert_eq!(config.storage.async_interval_ms, 250);
+    assert_eq!(config.storage.path.as_deref(), Some(Path::new("fast/store")));
+    assert_eq!(config.storage.ballast_bytes, 0);
+    assert!(config.storage.queue_qos0);
     assert_eq!(config.telemetry.log, "warn,sealmq=trace");
     assert_eq!(config.auth.password_file.as_deref(), Some(Path::new("passwd")));
     assert_eq!(config.auth.client_id_prefixes, ["a-", "b-"]);
@@ -42,6 +52,16 @@ fn a_variable_overrides_the_file_and_leaves_its_neighbours() {
     let config = file.load(&[("SEALMQ_LIMITS__CONNECTIONS_MAX", "3"), ("SEALMQ_DATA_DIR", "here")]).unwrap();
     assert_eq!((config.limits.connections_max, config.limits.sessions_max), (3, 2));
     assert_eq!(config.data_dir, Path::new("here"));
+}
+
+#[test]
+fn an_interval_and_its_durability_may_come_from_different_places() {
+    let file = with_listener("storage.async_interval_ms = 5");
+    let config = file.load(&[("SEALMQ_STORAGE__DURABILITY", "async")]).unwrap();
+    assert_eq!((config.storage.durability, config.storage.async_interval_ms), (Durability::Async, 5));
+    let file = with_listener("storage.durability = \"async\"");
+    let config = file.load(&[("SEALMQ_STORAGE__ASYNC_INTERVAL_MS", "6")]).unwrap();
+    assert_eq!((config.storage.durability, config.storage.async_interval_ms), (Durability::Async, 6));
 }
 
 #[test]
@@ -100,6 +120,11 @@ fn what_is_wrong_with_a_variable_names_it() {
             "SEALMQ_MQTT__ALLOW_MQTT31",
             "yes",
             "environment variable SEALMQ_MQTT__ALLOW_MQTT31: mqtt.allow_mqtt31: found \"yes\"; allowed: true or false",
+        ),
+        (
+            "SEALMQ_STORAGE__ASYNC_INTERVAL_MS",
+            "250",
+            "environment variable SEALMQ_STORAGE__ASYNC_INTERVAL_MS: storage.async_interval_ms: found 250 with storage.durability = \"sync\"; allowed: with storage.durability = \"async\" only",
         ),
         (
             "SEALMQ_DATA_DIR",

@@ -135,8 +135,57 @@ fn values_of_the_wrong_kind_or_size() {
             "sealmq.toml:3: telemetry.log: found \"verbose\"; allowed: error, warn, info, debug, trace or off, or a list such as \"info,sealmq=debug\"",
         ),
         (
-            "storage.durability = \"sync\"",
-            "sealmq.toml:3: storage.durability: found \"sync\"; allowed: \"memory\" (\"async\" and \"sync\" need the durable store, which is not there yet)",
+            "storage.durability = \"disk\"",
+            "sealmq.toml:3: storage.durability: found \"disk\"; allowed: \"sync\", \"async\", \"memory\"",
+        ),
+    ]);
+}
+
+#[test]
+fn the_store_has_its_bounds() {
+    each(&[
+        (
+            "storage.async_interval_ms = 60001",
+            "sealmq.toml:3: storage.async_interval_ms: found 60001; allowed: 1 to 60,000 milliseconds",
+        ),
+        ("storage.path = \"\"", "sealmq.toml:3: storage.path: found \"\"; allowed: a path"),
+        (
+            "storage.cache_bytes = \"1023 KiB\"",
+            "sealmq.toml:3: storage.cache_bytes: found \"1023 KiB\"; allowed: 1 MiB to 1 TiB",
+        ),
+        (
+            "storage.pending_bytes_max = 65535",
+            "sealmq.toml:3: storage.pending_bytes_max: found 65535; allowed: 64 KiB to 1 TiB",
+        ),
+        (
+            "storage.ballast_bytes = \"2 GiB\"",
+            "sealmq.toml:3: storage.ballast_bytes: found \"2 GiB\"; allowed: 0 B to 1 GiB",
+        ),
+        ("storage.queue_qos0 = 1", "sealmq.toml:3: storage.queue_qos0: found 1; allowed: true or false"),
+    ]);
+}
+
+#[test]
+fn an_interval_needs_a_durability_that_keeps_to_it() {
+    let problem = |line: usize, found: &str| {
+        format!(
+            "sealmq.toml:{line}: storage.async_interval_ms: found {found}; allowed: with storage.durability = \"async\" only"
+        )
+    };
+    each(&[
+        ("[storage]\nasync_interval_ms = 1000", &problem(4, "1000 with storage.durability = \"sync\"")),
+        (
+            "[storage]\ndurability = \"memory\"\nasync_interval_ms = 5",
+            &problem(5, "5 with storage.durability = \"memory\""),
+        ),
+        (
+            "storage = { async_interval_ms = 5, durability = \"sync\" }",
+            &problem(3, "5 with storage.durability = \"sync\""),
+        ),
+        // Only one thing is wrong here, and it is not the interval.
+        (
+            "[storage]\ndurability = \"asynch\"\nasync_interval_ms = 5",
+            "sealmq.toml:4: storage.durability: found \"asynch\"; allowed: \"sync\", \"async\", \"memory\"",
         ),
     ]);
 }

@@ -5,6 +5,7 @@ use crate::Config;
 use crate::auth::{Access, AclRule, Auth, Permission};
 use crate::encryption::{OnRefusal, Payload, Policy, Sender, TopicKey};
 use crate::listener::{Listener, Tls};
+use crate::storage::{Durability, Storage};
 use sealmq_protocol::TopicFilter;
 use std::path::Path;
 
@@ -137,6 +138,54 @@ fn sizes_are_numbers_or_texts_with_a_unit() {
         let config = load(&format!("mqtt.packet_bytes_max = {text}")).unwrap();
         assert_eq!(config.mqtt.packet_bytes_max, 1 << 20, "{text}");
     }
+}
+
+#[test]
+fn the_store_is_as_the_file_says() {
+    let text = r#"
+        [storage]
+        durability = "async"
+        async_interval_ms = 60000
+        path = "fast/store"
+        queued_bytes_max = "2 GiB"
+        cache_bytes = "1 TiB"
+        pending_bytes_max = "64 KiB"
+        ballast_bytes = "1 GiB"
+        queue_qos0 = true
+        [[listener]]
+        bind = "127.0.0.1:1883"
+    "#;
+    let file = File::new(text);
+    let expected = Storage {
+        durability: Durability::Async,
+        async_interval_ms: 60_000,
+        path: Some(file.path("fast/store")),
+        queued_bytes_max: 2 << 30,
+        cache_bytes: 1 << 40,
+        pending_bytes_max: 64 << 10,
+        ballast_bytes: 1 << 30,
+        queue_qos0: true,
+    };
+    assert_eq!(file.load(&[]).unwrap().storage, expected);
+}
+
+#[test]
+fn every_durability_has_its_name() {
+    for durability in [Durability::Sync, Durability::Async, Durability::Memory] {
+        let config = load(&format!("storage.durability = \"{}\"", durability.name())).unwrap();
+        assert_eq!(config.storage.durability, durability);
+    }
+}
+
+#[test]
+fn the_store_lies_in_the_data_folder_unless_it_has_a_path() {
+    let folder = |config: &Config| config.storage.folder(&config.data_dir);
+    assert_eq!(folder(&load("").unwrap()), Path::new("sealmq-data/store"));
+    let file = super::with_listener("data_dir = \"data\"");
+    assert_eq!(folder(&file.load(&[]).unwrap()), file.path("data/store"));
+    let file = super::with_listener("data_dir = \"data\"\nstorage.path = \"fast\"");
+    assert_eq!(folder(&file.load(&[]).unwrap()), file.path("fast"));
+    assert_eq!(folder(&load("storage.path = \"/srv/mq\"").unwrap()), Path::new("/srv/mq"));
 }
 
 #[test]

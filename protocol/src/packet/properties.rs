@@ -130,6 +130,20 @@ impl UserProperties {
         Self(wire)
     }
 
+    /// Pairs as [`UserProperties::wire`] gave them; `None` for any other bytes.
+    pub fn from_wire(wire: Bytes) -> Option<Self> {
+        let mut rest: &[u8] = &wire;
+        while let Some((identifier, after)) = rest.split_first() {
+            rest = after;
+            if *identifier != Self::IDENTIFIER {
+                return None;
+            }
+            take_string(&mut rest)?;
+            take_string(&mut rest)?;
+        }
+        Some(Self(wire))
+    }
+
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

@@ -74,7 +74,10 @@ fn acknowledged_message_is_in_the_sessions_that_match() {
     sender.disconnect5(0);
     assert_eq!(texts(&taken(&mut there)), payloads);
     for (filter, connect) in &connects {
-        let got = taken(&mut Wire::resume5(&broker, connect));
-        assert_eq!(texts(&got), if *filter == "b" { &[][..] } else { &payloads });
+        let mut wire = Wire::resume5(&broker, connect);
+        for payload in payloads.iter().filter(|_| *filter != "b") {
+            wire.take5(payload);
+        }
+        wire.expect_nothing_but_pong();
     }
 }

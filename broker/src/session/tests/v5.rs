@@ -208,7 +208,7 @@ fn unknown_ids_are_answered_with_not_found() {
 
 fn expiring(payload: &'static str, seconds: u32, now: Instant, qos: Qos) -> Delivery {
     let message = Arc::new(Message::expiring_for_tests("a/b", payload, seconds, now));
-    Delivery { message, terms: On::of(qos) }
+    Delivery { message, terms: On::of(qos), place: None }
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn topics_get_aliases_and_keep_them_while_connected() {
     let named = Arc::new(Message::of_broker("named/topic".parse().unwrap(), Bytes::from("n")));
     let push = |session: &mut Session, message: &Arc<Message>| {
         let terms = On::of(Qos::AtMostOnce);
-        session.deliveries_mut().push_back(Delivery { message: message.clone(), terms });
+        session.deliveries_mut().push_back(Delivery { message: message.clone(), terms, place: None });
     };
     for message in [&named, &named, &other, &named] {
         push(&mut session, message);
@@ -276,7 +276,8 @@ fn an_alias_is_not_introduced_where_it_would_not_fit() {
     let mut session = session5(|_| {}, ask);
     let long = Arc::new(Message::of_broker("topic".parse().unwrap(), Bytes::from("1234")));
     let short = Arc::new(Message::of_broker("topic".parse().unwrap(), Bytes::new()));
-    let deliveries = [&long, &short, &long].map(|m| Delivery { message: m.clone(), terms: On::default() });
+    let deliveries =
+        [&long, &short, &long].map(|m| Delivery { message: m.clone(), terms: On::default(), place: None });
     session.deliveries_mut().extend(deliveries);
     // 2 of header, 7 of topic, 1 of properties, the payload; and 5 to spare for an alias.
     assert_eq!(sent(&mut session), ["1234 qos0 id0", " qos0 id0", "1234 qos0 id0"]);

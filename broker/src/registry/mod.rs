@@ -4,11 +4,15 @@
 //! A session has one owner at any time: a connection that has claimed it, or this registry, which
 //! has it parked. A new connection tells the old one to let go and waits for that; meanwhile
 //! messages go on into the mailbox, which is the same before and after. Each claim has a ticket, so
-//! that of several connections that want the same client id the newest wins.
+//! that of several connections that want the same client id the newest wins. What the store keeps of
+//! sessions is written here (`kept.rs`), and read back at a start.
+
+mod kept;
 
 use crate::auth::Identity;
 use crate::delivery::{Delivery, SessionId};
-use crate::mailbox::{Bounds, Command, Mailbox};
+use crate::mailbox::{Bounds, Command, Keeping, Mailbox};
+use crate::now::Clock;
 use crate::router::{Among, Router, Takers, Turn};
 use crate::session::Session;
 use crate::store::{Change, Store};
@@ -39,7 +43,8 @@ pub(crate) struct Registry {
     offer: Arc<Mqtt>,
     bounds: Arc<Bounds>,
     router: Arc<Router>,
-    store: Arc<dyn Store>,
+    store: Arc<Store>,
+    clock: Clock,
 }
 
 /// Who has the session of a client id.
@@ -54,6 +59,7 @@ struct Owner {
 
 struct Parked {
     session: Box<Session>,
+    since: Instant,
     expires: Option<Instant>,
     /// A delayed will.
     will: Option<DelayedWill>,
@@ -87,6 +93,8 @@ pub(crate) struct DueWill {
     pub(crate) identity: Identity,
     /// What to publish.
     pub(crate) will: Will,
+    /// The session without it, where the store keeps that: kept together with what is published.
+    pub(crate) change: Option<Change>,
 }
 
 /// A session that a connection has claimed.
@@ -135,12 +143,13 @@ impl Registry {
         offer: Arc<Mqtt>,
         bounds: Arc<Bounds>,
         router: Arc<Router>,
-        store: Arc<dyn Store>,
+        store: Arc<Store>,
+        next_session: u64,
     ) -> Self {
         Self {
             owners: DashMap::new(),
             tickets: AtomicU64::new(0),
-            sessions: AtomicU64::new(0),
+            sessions: AtomicU64::new(next_session),
             persistent: AtomicUsize::new(0),
             due: Mutex::default(),
             due_moved: Notify::new(),
@@ -149,6 +158,7 @@ impl Registry {
             bounds,
             router,
             store,
+            clock: Clock::read(),
         }
     }
 
@@ -241,14 +251,19 @@ impl Registry {
     /// A new session, with its mailbox.
     fn begin(&self, client_id: &ByteString, persistent: bool) -> Claimed {
         let id = SessionId(self.sessions.fetch_add(1, Ordering::Relaxed));
-        if persistent && self.store.keeps() {
-            let client_id = client_id.clone();
-            self.store.append(&mut vec![Change::SessionBegun { session: id, client_id }]);
-        }
-        let offer = self.offer.clone();
-        let session = Box::new(Session::new(id, client_id.clone(), persistent, &self.limits, offer));
-        let mailbox = Mailbox::new(id, client_id.clone(), persistent, self.bounds.clone());
+        let keeping = match persistent {
+            false => Keeping::Nothing,
+            true if self.store.keeps() => Keeping::Store,
+            true => Keeping::Memory,
+        };
+        let (session, mailbox) = self.make(id, client_id, keeping);
         Claimed { session, mailbox, present: false, due_will: None }
+    }
+
+    fn make(&self, id: SessionId, client_id: &ByteString, keeping: Keeping) -> (Box<Session>, Arc<Mailbox>) {
+        let offer = self.offer.clone();
+        let session = Box::new(Session::new(id, client_id.clone(), keeping, &self.limits, offer));
+        (session, Mailbox::new(id, client_id.clone(), keeping, self.bounds.clone()))
     }
 
     /// A connection lets go of its session: one that is to be kept is parked, with a will for later;
@@ -260,54 +275,67 @@ impl Registry {
         will: Option<DelayedWill>,
         now: Instant,
     ) {
-        let unsent: VecDeque<_> = session.detach();
+        let parked = session.detach();
         let (id, client_id) = (session.id(), mailbox.client_id().clone());
         let is_kept = session.persistent() && session.expiry() != Some(Duration::ZERO);
         if is_kept {
             let among = Among::ConnectedOtherThan(id);
             let mut takers = Takers::among(among);
-            let orphans = mailbox.park(unsent, |delivery| takers.has(delivery));
-            let left = self.hand_over(orphans, among);
-            mailbox.take_back(left);
-            let expires = session.expiry().and_then(|expiry| now.checked_add(expiry));
-            let parked = Parked { session, expires, will };
-            let due = parked.due();
-            if let Some(mut owner) = self.owners.get_mut(&client_id) {
-                owner.parked = Some(parked);
+            if session.is_stored() {
+                let orphans = mailbox.park_stored(parked, |delivery| takers.has(delivery));
+                self.keep_changes(&mut session);
+                // What nobody takes stays where it is.
+                self.hand_over(id, orphans, among);
+            } else {
+                let orphans = mailbox.park(parked.unsent, |delivery| takers.has(delivery));
+                let left = self.hand_over(id, orphans, among);
+                mailbox.take_back(left);
             }
-            if let Some(due) = due {
-                self.due.lock().insert((due, client_id));
-                self.due_moved.notify_one();
-            }
+            self.park(Parked { expires: expires(&session, now), session, since: now, will });
         } else {
             let waiting = mailbox.close();
-            let orphans = unsent.into_iter().chain(waiting).collect();
+            let orphans = parked.unsent.into_iter().chain(waiting).collect();
             if session.persistent() {
                 self.persistent.fetch_sub(1, Ordering::Relaxed);
             }
+            self.keep_changes(&mut session);
             self.owners.remove(&client_id);
             self.discard(&session, orphans);
         }
         mailbox.released.notify_waiters();
     }
 
+    fn park(&self, parked: Parked) {
+        let (due, client_id) = (parked.due(), parked.session.client_id().clone());
+        if let Some(mut owner) = self.owners.get_mut(&client_id) {
+            self.keep_parked(&parked, owner.user.clone());
+            owner.parked = Some(parked);
+        }
+        if let Some(due) = due {
+            self.due.lock().insert((due, client_id));
+            self.due_moved.notify_one();
+        }
+    }
+
     /// What was kept for a session is kept no longer; what it had of shared subscriptions goes to others.
     fn discard(&self, session: &Session, orphans: VecDeque<Delivery>) {
         let filters: Vec<_> = session.filters().cloned().collect();
         self.router.unsubscribe(session.id(), &filters);
-        let orphans = session.unacknowledged_shared().cloned().chain(orphans).collect();
-        self.hand_over(orphans, Among::OthersThan(session.id()));
-        if session.persistent() && self.store.keeps() {
-            self.store.append(&mut vec![Change::SessionEnded { session: session.id() }]);
+        if session.is_stored() {
+            let shares = filters.iter().any(|filter| filter.share_name().is_some());
+            self.discard_stored(session, orphans, shares);
+        } else {
+            let orphans = session.unacknowledged_shared().cloned().chain(orphans).collect();
+            self.hand_over(session.id(), orphans, Among::OthersThan(session.id()));
         }
     }
 
-    fn hand_over(&self, orphans: VecDeque<Delivery>, among: Among) -> VecDeque<Delivery> {
+    fn hand_over(&self, from: SessionId, orphans: VecDeque<Delivery>, among: Among) -> VecDeque<Delivery> {
         if orphans.is_empty() {
             return orphans;
         }
         let mut turn = Turn::default();
-        let left = self.router.hand_over(orphans, among, &mut turn);
+        let left = self.router.hand_over(from, orphans, among, &mut turn);
         self.router.end_turn(&mut turn);
         left
     }
@@ -359,14 +387,19 @@ impl Registry {
         if let Some(due) = parked.due() {
             self.due.lock().insert((due, client_id.clone()));
         }
-        due_will(&parked.session, Some(will))
+        let user = owner.user.clone();
+        let parked = owner.parked.as_ref()?;
+        let change = self.parked_record(parked, user);
+        Some(DueWill { change, ..due_will(&parked.session, Some(will))? })
     }
 
-    /// Takes every delayed will: the server stops, and with it all sessions end.
+    /// Takes every delayed will of a session that ends with this process: the server stops.
     pub(crate) fn take_wills(&self) -> Vec<DueWill> {
         let mut wills = Vec::new();
         for mut owner in self.owners.iter_mut() {
-            if let Some(parked) = &mut owner.parked {
+            if let Some(parked) = &mut owner.parked
+                && !parked.session.is_stored()
+            {
                 let will = parked.will.take();
                 wills.extend(due_will(&parked.session, will));
             }
@@ -388,5 +421,11 @@ impl Registry {
 
 fn due_will(session: &Session, will: Option<DelayedWill>) -> Option<DueWill> {
     let DelayedWill { identity, will, due: _ } = will?;
-    Some(DueWill { session: session.id(), client_id: session.client_id().clone(), identity, will })
+    let (session, client_id) = (session.id(), session.client_id().clone());
+    Some(DueWill { session, client_id, identity, will, change: None })
+}
+
+/// When a session ends that is parked now.
+fn expires(session: &Session, now: Instant) -> Option<Instant> {
+    session.expiry().and_then(|expiry| now.checked_add(expiry))
 }

@@ -1,0 +1,163 @@
+//! What the store keeps of sessions: that they are there, who has them, their wills; and what it gives back
+//! at a start.
+
+use super::{Among, Claimed, DelayedWill, Owner, Parked, Registry, expires};
+use crate::auth::Identity;
+use crate::delivery::{Delivery, Place, SessionId};
+use crate::mailbox::{Keeping, Mailbox};
+use crate::session::{Resumed, Session};
+use crate::store::{
+    Change, EngineError, Held, InFlight, KeptWill, Position, RecoveredSession, SessionRecord,
+};
+use bytestring::ByteString;
+use rustc_hash::FxHashSet;
+use sealmq_protocol::Qos;
+use sealmq_protocol::packet::Will;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+impl Registry {
+    /// A connection has a session that the store keeps: with its will, and for how long it is kept after it.
+    /// The position that a CONNACK has to wait for.
+    pub(crate) fn keep_connected(
+        &self,
+        claimed: &Claimed,
+        expiry: Option<Duration>,
+        will: Option<(Identity, Will)>,
+    ) -> Position {
+        let session = &claimed.session;
+        if !session.is_stored() {
+            return Position::START;
+        }
+        let client_id = session.client_id().clone();
+        let user = self.owners.get(&client_id).and_then(|owner| owner.user.clone());
+        let will = will.map(|(identity, will)| KeptWill { due_ms: None, identity, will });
+        let record =
+            SessionRecord { session: session.id(), client_id, user, expiry, held: Held::Connected, will };
+        self.store.append(&mut vec![Change::Session(Box::new(record))]).1
+    }
+
+    /// A claimed session, as the store has it.
+    pub(crate) fn resume(&self, session: &mut Session) -> Result<(), EngineError> {
+        let id = session.id();
+        let in_flight = self.store.in_flight(id)?;
+        session.resume(in_flight.into_iter().map(|InFlight { flight, waiting }| Resumed {
+            sequence: flight.sequence,
+            entry: waiting.map(|waiting| self.router.delivery(id, waiting)),
+        }));
+        Ok(())
+    }
+
+    /// What a session has to tell the store, and nobody waits for.
+    pub(super) fn keep_changes(&self, session: &mut Session) {
+        let (changes, _) = session.kept_mut().changes();
+        self.store.append_lazily(changes);
+    }
+
+    /// No connection has a session any more.
+    pub(super) fn keep_parked(&self, parked: &Parked, user: Option<ByteString>) {
+        self.store.append_lazily(&mut self.parked_record(parked, user).into_iter().collect());
+    }
+
+    /// A parked session as it is now, where the store keeps it.
+    pub(super) fn parked_record(&self, parked: &Parked, user: Option<ByteString>) -> Option<Change> {
+        let session = &parked.session;
+        let record = || SessionRecord {
+            session: session.id(),
+            client_id: session.client_id().clone(),
+            user,
+            expiry: session.expiry(),
+            held: Held::Parked { since_ms: self.clock.unix_ms(parked.since) },
+            will: parked.will.as_ref().map(|delayed| KeptWill {
+                due_ms: Some(self.clock.unix_ms(delayed.due)),
+                identity: delayed.identity.clone(),
+                will: delayed.will.clone(),
+            }),
+        };
+        session.is_stored().then(|| Change::Session(Box::new(record())))
+    }
+
+    /// A session ends whose queue the store has. What waits there of shared subscriptions goes to others.
+    pub(super) fn discard_stored(&self, session: &Session, in_memory: VecDeque<Delivery>, shares: bool) {
+        let id = session.id();
+        if shares && let Err(error) = self.hand_over_stored(id, in_memory) {
+            tracing::error!("what waited for a session that has ended was not handed over: {error}");
+        }
+        let client_id = session.client_id().clone();
+        self.store.append_lazily(&mut vec![Change::SessionEnded { session: id, client_id }]);
+    }
+
+    /// Walks over the queue of a session that has ended. A QoS 2 exchange that was begun ends with its session
+    /// ([MQTT-4.8.2-4]).
+    fn hand_over_stored(&self, id: SessionId, in_memory: VecDeque<Delivery>) -> Result<(), EngineError> {
+        // What was just given to the store may not be seen there yet, and what was taken from it may still be.
+        let mut passed: FxHashSet<Place> = in_memory.iter().filter_map(|delivery| delivery.place).collect();
+        self.hand_over(id, in_memory, Among::OthersThan(id));
+        for InFlight { flight, waiting } in self.store.in_flight(id)? {
+            if waiting.is_some_and(|waiting| waiting.qos == Qos::ExactlyOnce) {
+                passed.insert(flight.place);
+            }
+        }
+        let mut from = Position(1);
+        loop {
+            let page = self.store.page(id, from)?;
+            let mut orphans: VecDeque<Delivery> =
+                page.waiting.into_iter().map(|waiting| self.router.delivery(id, waiting)).collect();
+            orphans.retain(|delivery| {
+                delivery.terms.group().is_some()
+                    && !delivery.place.is_some_and(|place| passed.contains(&place))
+            });
+            self.hand_over(id, orphans, Among::OthersThan(id));
+            if page.is_last {
+                return Ok(());
+            }
+            from = Position(page.through.0 + 1);
+        }
+    }
+
+    /// The sessions that the store kept, at a start: nobody is connected.
+    pub(crate) fn restore(&self, sessions: Vec<RecoveredSession>, now: Instant) {
+        for RecoveredSession { record, subscriptions, received } in sessions {
+            let SessionRecord { session: id, client_id, user, expiry, held, will } = record;
+            let (mut session, mailbox) = self.make(id, &client_id, Keeping::Store);
+            session.resume_received(received);
+            session.resume_expiry(expiry);
+            session
+                .resume_subscriptions(subscriptions.iter().map(|subscription| subscription.filter.clone()));
+            self.router.subscribe(&mailbox, &subscriptions);
+            // A connection that this process knows nothing of ended when the last one did; nobody knows when.
+            let since = match held {
+                Held::Connected => now,
+                Held::Parked { since_ms } => self.clock.instant(since_ms),
+            };
+            let will = will.and_then(|kept| self.restored_will(kept, expiry, since));
+            let parked = Parked { expires: expires(&session, since), session, since, will };
+            self.persistent.fetch_add(1, Ordering::Relaxed);
+            let owner = Owner { mailbox, user, ticket: 0, parked: None };
+            self.owners.insert(client_id, owner);
+            self.park(parked);
+        }
+    }
+
+    /// A will is due when it was; one of a connection that was there to the end, when its delay is over.
+    fn restored_will(&self, kept: KeptWill, expiry: Option<Duration>, since: Instant) -> Option<DelayedWill> {
+        let KeptWill { due_ms, identity, will } = kept;
+        let delay = Duration::from_secs(will.delay_s.into());
+        let delay = expiry.map_or(delay, |expiry| delay.min(expiry));
+        let due = due_ms.map(|due_ms| self.clock.instant(due_ms)).or_else(|| since.checked_add(delay))?;
+        Some(DelayedWill { due, identity, will })
+    }
+
+    /// The mailboxes of all sessions that nobody has and of which the oldest messages are to be dropped.
+    pub(crate) fn overdue(&self) -> Vec<Arc<Mailbox>> {
+        let owners = self.owners.iter().filter(|owner| owner.parked.is_some() && owner.mailbox.owes());
+        owners.map(|owner| owner.mailbox.clone()).collect()
+    }
+
+    /// The mailboxes of all sessions.
+    pub(crate) fn mailboxes(&self) -> Vec<(SessionId, Arc<Mailbox>)> {
+        self.owners.iter().map(|owner| (owner.mailbox.session(), owner.mailbox.clone())).collect()
+    }
+}

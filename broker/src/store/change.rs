@@ -1,0 +1,168 @@
+//! What must outlive the process, one change at a time, named for what has happened.
+
+use super::record::SessionRecord;
+use crate::delivery::{Place, SessionId, Subscription, Terms};
+use crate::ingress::message::Message;
+use bytes::Bytes;
+use bytestring::ByteString;
+use sealmq_crypto::Mark;
+use sealmq_protocol::packet::PacketId;
+use sealmq_protocol::{SubscriptionFilter, TopicName};
+use std::sync::Arc;
+
+/// What a change costs in memory while it waits, besides a message's own bytes.
+const CHANGE_BYTES: usize = 128;
+
+/// See the module's description.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    /// A persistent session begins, or something of it is another: who has it, its will, its expiry.
+    Session(Box<SessionRecord>),
+    /// A persistent session ends, and all that was kept for it.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        client_id: ByteString,
+    },
+    /// A persistent session listens.
+    Subscribed {
+        /// Which.
+        session: SessionId,
+        /// To what, and how.
+        subscription: Box<Subscription>,
+    },
+    /// A persistent session listens no longer.
+    Unsubscribed {
+        /// Which.
+        session: SessionId,
+        /// To what.
+        filter: Box<SubscriptionFilter>,
+    },
+    /// A message is owed to persistent sessions. Its place is the position of this change.
+    Queued {
+        /// What.
+        message: Arc<Message>,
+        /// To whom, and on which terms.
+        to: Receivers,
+    },
+    /// A message was given a packet id.
+    Sent {
+        /// To which session.
+        session: SessionId,
+        /// Which sending of the session this is, counted from 0; says the packet id.
+        sequence: u64,
+        /// Where the message stands.
+        place: Place,
+    },
+    /// PUBREC came: the message is needed no longer, its packet id is.
+    Released {
+        /// From which session.
+        session: SessionId,
+        /// Of which sending.
+        sequence: u64,
+        /// Where the message stood.
+        place: Place,
+    },
+    /// A message in flight is done, one way or another.
+    Done {
+        /// For which session.
+        session: SessionId,
+        /// Of which sending.
+        sequence: u64,
+        /// Where the message stands, if it still does.
+        place: Option<Place>,
+    },
+    /// A message leaves a queue without having been sent.
+    Removed {
+        /// Whose queue.
+        session: SessionId,
+        /// Where it stands.
+        place: Place,
+    },
+    /// A QoS 2 message was received from a persistent session, and its PUBREL was not.
+    Received {
+        /// From which.
+        session: SessionId,
+        /// Under this id.
+        packet_id: PacketId,
+    },
+    /// PUBREL came: the packet id is free again.
+    Completed {
+        /// From which session.
+        session: SessionId,
+        /// Which id.
+        packet_id: PacketId,
+    },
+    /// A topic's retained message is set, or cleared.
+    Retained {
+        /// Which topic.
+        topic: TopicName,
+        /// The message; none clears it.
+        message: Option<Arc<Message>>,
+    },
+    /// A sender's envelope was taken, and is not taken again.
+    Taken {
+        /// Whose.
+        sender: Bytes,
+        /// What tells it from all others.
+        mark: Box<Mark>,
+    },
+}
+
+/// The sessions that a message is for.
+#[derive(Debug, Clone)]
+pub(crate) enum Receivers {
+    /// One.
+    One(SessionId, Terms),
+    /// Several.
+    Several(Box<[(SessionId, Terms)]>),
+}
+
+impl Receivers {
+    /// All of them.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (SessionId, &Terms)> {
+        let (one, several) = match self {
+            Self::One(session, terms) => (Some((*session, terms)), &[][..]),
+            Self::Several(several) => (None, &several[..]),
+        };
+        one.into_iter().chain(several.iter().map(|(session, terms)| (*session, terms)))
+    }
+}
+
+impl Change {
+    /// What it takes in memory, bytes, about.
+    pub(super) fn bytes(&self) -> usize {
+        match self {
+            Self::Queued { message, to } => {
+                let several = match to {
+                    Receivers::One(..) => 0,
+                    Receivers::Several(several) => size_of_val::<[_]>(several),
+                };
+                CHANGE_BYTES + message.size() + several
+            }
+            Self::Retained { message: Some(message), .. } => CHANGE_BYTES + message.size(),
+            Self::Session(_) | Self::Subscribed { .. } | Self::Unsubscribed { .. } => 4 * CHANGE_BYTES,
+            Self::SessionEnded { .. }
+            | Self::Sent { .. }
+            | Self::Released { .. }
+            | Self::Done { .. }
+            | Self::Removed { .. }
+            | Self::Received { .. }
+            | Self::Completed { .. }
+            | Self::Retained { message: None, .. }
+            | Self::Taken { .. } => CHANGE_BYTES,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Changes are moved from hand to hand for each message.
+    #[test]
+    fn a_change_is_a_line_of_a_cache_at_most() {
+        assert!(size_of::<Change>() <= 64, "{}", size_of::<Change>());
+    }
+}

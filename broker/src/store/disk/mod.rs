@@ -1,0 +1,319 @@
+//! The engine on disk: fjall, with a guard for each fault that was seen in it.
+//!
+//! - Its recovery takes bad bytes in mid-journal for a torn end and drops what is behind. [`tip`] knows how
+//!   far the store was, so a store that opens with less is refused.
+//! - A failed write poisons it until it is opened again. [`Disk`] holds all handles behind one lock, and can
+//!   let go of them; what was read meanwhile waits.
+//! - A thread of its own writes memtables out, and a commit can wait for ever where that one found no room.
+//!   So [`room`] stops commits before the device is full.
+//! - Keyspaces that are seldom written pin journals: [`Disk::tidy`] writes them out.
+
+mod room;
+mod tip;
+
+use super::batch::{Batch, Last};
+use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit};
+use super::layout::{Keyspace, META_LAST};
+use bytes::Bytes;
+use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use room::Room;
+use std::error::Error;
+use std::io;
+use std::path::{Path, PathBuf};
+use tip::{Tip, TipError};
+
+/// Journals that may be on disk before keyspaces are written out for their sake.
+const JOURNALS_BYTES_MAX: u64 = 128 << 20;
+/// Memtables of the keyspaces through which messages go, and of the others.
+const BUSY_MEMTABLE_BYTES: u64 = 8 << 20;
+const MEMTABLE_BYTES: u64 = 2 << 20;
+/// Open files of tables.
+const FILES_MAX: usize = 256;
+/// Threads that write memtables out and merge tables.
+const WORKERS: usize = 2;
+/// What a keyspace may take on disk before it is looked at whether it is mostly removed.
+const TIDY_BYTES_MIN: u64 = 1 << 20;
+
+/// How a store on disk is opened.
+#[derive(Debug, Clone)]
+pub(crate) struct DiskOptions {
+    /// Its folder.
+    pub(crate) path: PathBuf,
+    /// What it may keep in memory of what was read, bytes.
+    pub(crate) cache_bytes: usize,
+    /// What is set aside for when the device is full, bytes.
+    pub(crate) ballast_bytes: usize,
+    /// Whether to go on where something is missing.
+    pub(crate) accept_loss: bool,
+}
+
+/// Why a store on disk cannot be opened.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OpenError {
+    /// Somebody has it open.
+    #[error("another process has it open")]
+    InUse,
+    /// Less is there than was written.
+    #[error(
+        "{missing} changes that were acknowledged are missing (a damaged file, or one that was put back): it is at {found}, and was at {known}; start with --accept-loss to go on without them"
+    )]
+    Missing {
+        /// How many positions.
+        missing: u64,
+        /// Where it is.
+        found: u64,
+        /// Where it was.
+        known: u64,
+    },
+    /// Something else is there than was written.
+    #[error("what is there is not what was written last: start with --accept-loss to go on with it")]
+    Different,
+    /// The file that says how far the store was is damaged.
+    #[error(
+        "the file 'tip' is damaged, so nobody knows whether something is missing; start with --accept-loss to go on"
+    )]
+    DamagedTip,
+    /// A later version of the program wrote it.
+    #[error(
+        "it was written by a later version: its layout is {found}, and {ours} is the newest that is known here"
+    )]
+    Newer {
+        /// The layout that was found.
+        found: u32,
+        /// The newest that is known.
+        ours: u32,
+    },
+    /// A file is damaged, or is not what it should be.
+    #[error("{0}")]
+    Engine(#[from] EngineError),
+}
+
+/// See the module's description.
+pub(crate) struct Disk {
+    options: DiskOptions,
+    /// None while it is opened anew.
+    handles: RwLock<Option<Handles>>,
+    tip: Mutex<Tip>,
+    room: Room,
+}
+
+struct Handles {
+    db: Database,
+    keyspaces: Vec<fjall::Keyspace>,
+}
+
+impl Handles {
+    fn keyspace(&self, keyspace: Keyspace) -> Result<&fjall::Keyspace, EngineError> {
+        let missing = || EngineError::Failed("a keyspace is not open".into());
+        self.keyspaces.get(keyspace.index()).ok_or_else(missing)
+    }
+
+    fn open(options: &DiskOptions) -> Result<Self, fjall::Error> {
+        let cache = u64::try_from(options.cache_bytes).unwrap_or(u64::MAX);
+        let db = Database::builder(&options.path)
+            .cache_size(cache)
+            .max_cached_files(Some(FILES_MAX))
+            .max_journaling_size(JOURNALS_BYTES_MAX)
+            .worker_threads(WORKERS)
+            .manual_journal_persist(true)
+            .open()?;
+        let open = |keyspace: &Keyspace| {
+            let busy = matches!(keyspace, Keyspace::Queue | Keyspace::Message);
+            let memtable = if busy { BUSY_MEMTABLE_BYTES } else { MEMTABLE_BYTES };
+            let options = || KeyspaceCreateOptions::default().max_memtable_size(memtable);
+            db.keyspace(keyspace.name(), options)
+        };
+        let keyspaces = Keyspace::ALL.iter().map(open).collect::<Result<_, _>>()?;
+        Ok(Self { db, keyspaces })
+    }
+
+    fn last(&self) -> Result<Last, EngineError> {
+        let value = self.keyspace(Keyspace::Meta)?.get(META_LAST).map_err(error)?;
+        let malformed = || EngineError::Corrupt("meta/last is not what it should be".into());
+        value.map_or(Ok(Last::default()), |value| Last::from_bytes(&value).ok_or_else(malformed))
+    }
+}
+
+impl Disk {
+    /// Opens the store in its folder, or begins one there.
+    pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
+        let make =
+            |path: &Path| std::fs::create_dir_all(path).map_err(|why| OpenError::Engine(io_error(&why)));
+        make(&options.path)?;
+        let room = Room::new(&options.path, options.ballast_bytes);
+        let handles = Handles::open(&options).map_err(|why| match why {
+            fjall::Error::Locked => OpenError::InUse,
+            why => OpenError::Engine(error(why)),
+        })?;
+        let last = handles.last()?;
+        let (tip, known) = Tip::open(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        match known {
+            Err(TipError) if !options.accept_loss => return Err(OpenError::DamagedTip),
+            Ok(known) if !options.accept_loss => compare(last, known)?,
+            Ok(_) | Err(TipError) => {
+                tracing::warn!(position = last.position.0, "going on with what is there: --accept-loss");
+            }
+        }
+        let mut tip = tip;
+        tip.set(last, true).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        room.set_ballast();
+        Ok(Self { options, handles: RwLock::new(Some(handles)), tip: Mutex::new(tip), room })
+    }
+
+    /// The handles; waits while they are opened anew.
+    fn handles(&self) -> Result<impl std::ops::Deref<Target = Handles> + '_, EngineError> {
+        RwLockReadGuard::try_map(self.handles.read(), Option::as_ref)
+            .map_err(|_| EngineError::Failed("the store could not be opened again".into()))
+    }
+
+    /// What a failure of the engine means: where the device is full, everything can be done again.
+    fn judge(&self, why: fjall::Error) -> EngineError {
+        let error = error(why);
+        // Poisoned, or some error of a thread of its own: the first cause is not told.
+        if matches!(error, EngineError::Failed(_)) && self.room.is_full() {
+            EngineError::NoSpace
+        } else {
+            error
+        }
+    }
+}
+
+/// Holds what was found against what is known to have been written.
+fn compare(found: Last, known: Option<Last>) -> Result<(), OpenError> {
+    let Some(known) = known else { return Ok(()) };
+    if found.position < known.position {
+        return Err(OpenError::Missing {
+            missing: known.position.0 - found.position.0,
+            found: found.position.0,
+            known: known.position.0,
+        });
+    }
+    if found.position == known.position && found.checksum != known.checksum {
+        return Err(OpenError::Different);
+    }
+    Ok(())
+}
+
+impl Engine for Disk {
+    fn last(&self) -> Result<Last, EngineError> {
+        self.handles()?.last()
+    }
+
+    fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
+        if !self.room.has_enough(batch.as_bytes().len()) {
+            return Err(EngineError::NoSpace);
+        }
+        let handles = self.handles()?;
+        let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
+        let mut writes = handles.db.batch().durability(Some(mode));
+        for op in batch.ops() {
+            let keyspace = handles.keyspace(op.keyspace)?;
+            match op.value {
+                Some(value) => writes.insert(keyspace, op.key, value),
+                None => writes.remove(keyspace, op.key),
+            }
+        }
+        writes.insert(handles.keyspace(Keyspace::Meta)?, META_LAST, batch.last().to_bytes());
+        writes.commit().map_err(|why| self.judge(why))?;
+        if sync {
+            self.tip.lock().set(batch.last(), false).map_err(|why| io_error(&why))?;
+        }
+        Ok(())
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        let handles = self.handles()?;
+        let last = handles.last()?;
+        handles.db.persist(PersistMode::SyncData).map_err(|why| self.judge(why))?;
+        self.tip.lock().set(last, true).map_err(|why| io_error(&why))
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        let value = self.handles()?.keyspace(keyspace)?.get(key).map_err(error)?;
+        Ok(value.map(|value| Bytes::copy_from_slice(&value)))
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        from: &[u8],
+        visit: Visit<'_>,
+    ) -> Result<(), EngineError> {
+        let handles = self.handles()?;
+        for guard in handles.keyspace(keyspace)?.range(from..) {
+            let (key, value) = guard.into_inner().map_err(error)?;
+            if !key.starts_with(prefix) || visit(&key, &value).is_break() {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    fn make_room(&self) -> bool {
+        self.room.make()
+    }
+
+    fn reopen(&self) -> Result<(), EngineError> {
+        let mut handles = self.handles.write();
+        // The lock on the folder goes with the last handle.
+        drop(handles.take());
+        *handles = Some(Handles::open(&self.options).map_err(|why| self.judge(why))?);
+        Ok(())
+    }
+
+    fn tidy(&self) -> Result<(), EngineError> {
+        self.room.set_ballast();
+        let handles = self.handles()?;
+        for keyspace in &handles.keyspaces {
+            // What lies in a memtable pins the journals that it came by.
+            if handles.db.journal_count() > 2 {
+                keyspace.rotate_memtable().map_err(|why| self.judge(why))?;
+            }
+        }
+        let busy = [Keyspace::Queue, Keyspace::Message, Keyspace::Refs, Keyspace::Inflight];
+        for keyspace in busy {
+            let keyspace = handles.keyspace(keyspace)?;
+            // Nothing is left of it, and its tables are full of what was removed.
+            if keyspace.disk_space() >= TIDY_BYTES_MIN && keyspace.is_empty().map_err(error)? {
+                keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
+                keyspace.major_compact().map_err(|why| self.judge(why))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        let Ok(handles) = self.handles() else { return Report::default() };
+        let size = |(keyspace, handle): (Keyspace, &fjall::Keyspace)| KeyspaceSize {
+            keyspace,
+            disk_bytes: handle.disk_space(),
+        };
+        Report {
+            keyspaces: Keyspace::ALL.into_iter().zip(&handles.keyspaces).map(size).collect(),
+            journal_bytes: handles.db.journal_disk_space().unwrap_or(0),
+            disk_bytes: handles.db.disk_space().unwrap_or(0),
+        }
+    }
+}
+
+fn error(why: fjall::Error) -> EngineError {
+    let io = |why: &(dyn Error + 'static)| why.downcast_ref::<io::Error>().map(io_error);
+    match why {
+        fjall::Error::Io(why) => io_error(&why),
+        fjall::Error::Poisoned => EngineError::Failed("a write or a sync failed before".into()),
+        why => {
+            // What went wrong in a table can be an error of the system as well.
+            let found = why.source().and_then(|inner| io(inner).or_else(|| inner.source().and_then(io)));
+            found.unwrap_or_else(|| EngineError::Corrupt(format!("a file of the store is damaged: {why:?}")))
+        }
+    }
+}
+
+fn io_error(why: &io::Error) -> EngineError {
+    match why.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::NoSpace,
+        _ => EngineError::Failed(why.to_string()),
+    }
+}

@@ -1,0 +1,84 @@
+//! Room on the device. Owns the ballast, a file that is removed when the device is full, so that there is
+//! something to go on with; and says when to stop before it is.
+
+use rustix::fs::{FallocateFlags, fallocate, statvfs};
+use std::fs::{File, OpenOptions};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// What must stay free: memtables are written out by a thread that must never find the device full.
+const FREE_BYTES_MIN: u64 = 24 << 20;
+/// Bytes committed between two looks at what is free.
+const LOOK_BYTES: u64 = 1 << 20;
+
+/// See the module's description.
+#[derive(Debug)]
+pub(super) struct Room {
+    folder: PathBuf,
+    ballast: PathBuf,
+    ballast_bytes: u64,
+    /// Bytes that may be committed before the next look.
+    left: AtomicU64,
+}
+
+impl Room {
+    pub(super) fn new(folder: &Path, ballast_bytes: usize) -> Self {
+        Self {
+            folder: folder.to_owned(),
+            ballast: folder.join("ballast"),
+            ballast_bytes: ballast_bytes as u64,
+            left: AtomicU64::new(0),
+        }
+    }
+
+    /// What is free, bytes; where that cannot be told, enough.
+    fn free(&self) -> u64 {
+        statvfs(&self.folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+    }
+
+    /// Whether a batch of so many bytes can be written without coming near the end.
+    pub(super) fn has_enough(&self, bytes: usize) -> bool {
+        let bytes = bytes as u64;
+        let left = self.left.load(Ordering::Relaxed);
+        if bytes <= left {
+            self.left.store(left - bytes, Ordering::Relaxed);
+            return true;
+        }
+        let enough = self.free() >= FREE_BYTES_MIN.saturating_add(4 * bytes.max(LOOK_BYTES));
+        self.left.store(if enough { LOOK_BYTES } else { 0 }, Ordering::Relaxed);
+        enough
+    }
+
+    /// Whether the device is as good as full.
+    pub(super) fn is_full(&self) -> bool {
+        self.free() < FREE_BYTES_MIN
+    }
+
+    /// Removes the ballast; whether there is enough to go on.
+    pub(super) fn make(&self) -> bool {
+        if std::fs::remove_file(&self.ballast).is_ok() {
+            tracing::warn!(file = %self.ballast.display(), "the ballast was removed to make room");
+        }
+        self.free() >= FREE_BYTES_MIN.saturating_add(8 * LOOK_BYTES)
+    }
+
+    /// Puts the ballast there, if it is missing and there is plenty of room.
+    pub(super) fn set_ballast(&self) {
+        let there = std::fs::metadata(&self.ballast).map_or(0, |file| file.len());
+        if self.ballast_bytes == 0 || there == self.ballast_bytes {
+            return;
+        }
+        if self.free() < FREE_BYTES_MIN.saturating_add(self.ballast_bytes.saturating_mul(4)) {
+            return;
+        }
+        let made = OpenOptions::new().write(true).create(true).truncate(true).open(&self.ballast);
+        if let Err(why) = made.and_then(|file| allocate(&file, self.ballast_bytes)) {
+            tracing::warn!(file = %self.ballast.display(), "there is no ballast: {why}");
+        }
+    }
+}
+
+fn allocate(file: &File, bytes: u64) -> std::io::Result<()> {
+    fallocate(file, FallocateFlags::empty(), 0, bytes)?;
+    Ok(())
+}

@@ -1,0 +1,403 @@
+//! From changes to a batch: what has happened, as keys and values. Only the writer does this.
+//!
+//! Folds what comes and goes within one batch into nothing: a message that its client acknowledged before it
+//! was written is not written. Owns the counts of shared messages, and the sessions whose removal is not
+//! over. Always holds: what is removed is what was put, so no key outlives its session.
+
+use super::batch::Ops;
+use super::change::{Change, Receivers};
+use super::engine::{Engine, EngineError};
+use super::layout::{self, Keyspace};
+use super::record::{Body, Entry, Flight, FlightState, SessionRecord, encode_message, encode_subscription};
+use crate::delivery::{Place, SessionId};
+use crate::ingress::message::Message;
+use crate::now::Clock;
+use bytes::Bytes;
+use bytestring::ByteString;
+use rustc_hash::{FxHashMap, FxHashSet};
+use sealmq_crypto::{Mark, ReplayWindows, SenderWindow};
+use sealmq_protocol::packet::PacketId;
+use std::collections::VecDeque;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+/// A body of fewer bytes is written into each queue: a second key would cost more.
+pub(crate) const SHARED_BYTES_MIN: usize = 64;
+/// Keys that one batch removes of a session that has ended.
+const SLICE: usize = 1_000;
+/// Counts of shared messages that are remembered; others are read.
+const COUNTS_MAX: usize = 65_536;
+/// Sessions that have ended and of which a late change is still known to be one.
+const ENDED_MAX: usize = 65_536;
+
+/// Packet ids go from 1 to this, and begin again.
+const IDS: u64 = 65_535;
+
+/// The packet id of a session's sending.
+pub(crate) fn packet_id(sequence: u64) -> PacketId {
+    let id = u16::try_from(sequence % IDS + 1).unwrap_or(1);
+    PacketId::new(id).unwrap_or(PacketId::MIN)
+}
+
+/// See the module's description.
+pub(crate) struct Fold {
+    clock: Clock,
+    next_session: u64,
+    counts: FxHashMap<u64, u32>,
+    /// Counters alone: each timed stamp has a key.
+    windows: ReplayWindows,
+    ended: FxHashSet<SessionId>,
+    ended_in_turn: VecDeque<SessionId>,
+    dying: VecDeque<SessionId>,
+}
+
+/// A batch in the making.
+struct Making<'a> {
+    fold: &'a mut Fold,
+    engine: &'a dyn Engine,
+    /// The position of the first change.
+    first: u64,
+    ops: Ops,
+    /// Entries that are put and removed by this batch.
+    passing: FxHashSet<(SessionId, u64)>,
+    /// Keys in `inflight` and `inbound` that this batch puts and that were not there before.
+    fresh: FxHashSet<Vec<u8>>,
+    /// By how much the counts of shared messages shrink.
+    lessened: FxHashMap<u64, u32>,
+}
+
+impl Fold {
+    /// Goes on where the store was left: the next session's number, and the sessions whose removal was begun.
+    pub(crate) fn new(clock: Clock, next_session: u64, dying: Vec<SessionId>) -> Self {
+        Self {
+            clock,
+            next_session,
+            counts: FxHashMap::default(),
+            windows: ReplayWindows::new(0),
+            ended: dying.iter().copied().collect(),
+            ended_in_turn: dying.iter().copied().collect(),
+            dying: dying.into(),
+        }
+    }
+
+    /// Whether there is something to do besides what comes.
+    pub(crate) fn is_removing(&self) -> bool {
+        !self.dying.is_empty()
+    }
+
+    /// What changes do, the first of which has this position.
+    pub(crate) fn fold(
+        &mut self,
+        first: u64,
+        changes: &[Change],
+        engine: &dyn Engine,
+    ) -> Result<Ops, EngineError> {
+        let mut making = Making {
+            fold: self,
+            engine,
+            first,
+            ops: Ops::new(),
+            passing: FxHashSet::default(),
+            fresh: FxHashSet::default(),
+            lessened: FxHashMap::default(),
+        };
+        making.look_ahead(changes);
+        for (position, change) in (first..).zip(changes) {
+            making.take(position, change)?;
+        }
+        making.remove_dying()?;
+        making.lessen()?;
+        Ok(making.ops)
+    }
+
+    /// A session has ended; its keys go, a slice with each batch.
+    fn end(&mut self, session: SessionId) {
+        if self.ended.insert(session) {
+            self.ended_in_turn.push_back(session);
+            self.dying.push_back(session);
+        }
+        if self.ended_in_turn.len() > ENDED_MAX
+            && let Some(oldest) = self.ended_in_turn.pop_front_if(|oldest| !self.dying.contains(oldest))
+        {
+            self.ended.remove(&oldest);
+        }
+    }
+}
+
+impl Making<'_> {
+    /// What is removed by this batch that it would put.
+    fn look_ahead(&mut self, changes: &[Change]) {
+        for change in changes {
+            let (session, place) = match change {
+                Change::Released { session, place, .. }
+                | Change::Removed { session, place }
+                | Change::Done { session, place: Some(place), .. } => (*session, *place),
+                _ => continue,
+            };
+            if place.position().0 >= self.first {
+                self.passing.insert((session, place.position().0));
+            }
+        }
+    }
+
+    fn put(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>, value: Vec<u8>) {
+        self.ops.insert((keyspace, key.into()), Some(value));
+    }
+
+    fn delete(&mut self, keyspace: Keyspace, key: impl Into<Vec<u8>>) {
+        self.ops.insert((keyspace, key.into()), None);
+    }
+
+    fn take(&mut self, position: u64, change: &Change) -> Result<(), EngineError> {
+        let about = match change {
+            Change::Session(record) => Some(record.session),
+            Change::Subscribed { session, .. }
+            | Change::Unsubscribed { session, .. }
+            | Change::Sent { session, .. }
+            | Change::Released { session, .. }
+            | Change::Done { session, .. }
+            | Change::Removed { session, .. }
+            | Change::Received { session, .. }
+            | Change::Completed { session, .. } => Some(*session),
+            Change::SessionEnded { .. }
+            | Change::Queued { .. }
+            | Change::Retained { .. }
+            | Change::Taken { .. } => None,
+        };
+        // What comes after a session's end finds nothing to change, and must leave nothing behind.
+        if about.is_some_and(|session| self.fold.ended.contains(&session)) {
+            return Ok(());
+        }
+        match change {
+            Change::Session(record) => self.take_session(record),
+            Change::SessionEnded { session, client_id } => self.take_end(*session, client_id)?,
+            Change::Subscribed { session, subscription } => {
+                let key = layout::subscription_key(*session, &subscription.filter);
+                self.put(Keyspace::Subscription, key, encode_subscription(subscription));
+            }
+            Change::Unsubscribed { session, filter } => {
+                self.delete(Keyspace::Subscription, layout::subscription_key(*session, filter));
+            }
+            Change::Queued { message, to } => self.take_queued(position, message, to),
+            Change::Sent { .. } | Change::Released { .. } | Change::Done { .. } => self.take_flight(change),
+            Change::Removed { session, place } => self.remove(*session, *place),
+            Change::Received { session, packet_id } => {
+                self.put_fresh(Keyspace::Inbound, layout::packet_key(*session, *packet_id), Vec::new());
+            }
+            Change::Completed { session, packet_id } => {
+                self.delete_fresh(Keyspace::Inbound, layout::packet_key(*session, *packet_id));
+            }
+            Change::Retained { topic, message } => match message {
+                Some(message) => {
+                    let value = encode_message(message, self.fold.clock);
+                    self.put(Keyspace::Retained, layout::retained_key(topic), value);
+                }
+                None => self.delete(Keyspace::Retained, layout::retained_key(topic)),
+            },
+            Change::Taken { sender, mark } => self.take_mark(sender, **mark)?,
+        }
+        Ok(())
+    }
+
+    fn take_session(&mut self, record: &SessionRecord) {
+        self.put(Keyspace::Session, record.client_id.as_bytes().to_vec(), record.encode());
+        if record.session.0 >= self.fold.next_session {
+            self.fold.next_session = record.session.0 + 1;
+            let next = self.fold.next_session.to_be_bytes();
+            self.put(Keyspace::Meta, layout::META_NEXT_SESSION, next.into());
+        }
+    }
+
+    fn take_end(&mut self, session: SessionId, client_id: &ByteString) -> Result<(), EngineError> {
+        let key = (Keyspace::Session, client_id.as_bytes().to_vec());
+        let record = match self.ops.get(&key) {
+            Some(value) => value.clone().map(Bytes::from),
+            None => self.engine.get(key.0, &key.1)?,
+        };
+        // Another session of the client may have begun meanwhile; then the record is that one's.
+        let record = record.and_then(|record| SessionRecord::decode(client_id.clone(), record).ok());
+        if record.is_some_and(|record| record.session == session) {
+            self.ops.insert(key, None);
+        }
+        self.put(Keyspace::Meta, layout::dying_key(session), Vec::new());
+        self.fold.end(session);
+        Ok(())
+    }
+
+    fn take_queued(&mut self, position: u64, message: &Arc<Message>, to: &Receivers) {
+        let is_shared = is_shared(to, message);
+        let body = encode_message(message, self.fold.clock);
+        let mut count = 0_u32;
+        for (session, terms) in to.iter() {
+            if self.passing.contains(&(session, position)) || self.fold.ended.contains(&session) {
+                continue;
+            }
+            let inline = (!is_shared).then_some(&*body);
+            let entry = Entry::encode(terms, message.size(), inline);
+            self.put(Keyspace::Queue, layout::queue_key(session, position), entry);
+            count += 1;
+        }
+        if is_shared && count > 0 {
+            self.put(Keyspace::Message, layout::position_key(position), body);
+            self.put(Keyspace::Refs, layout::position_key(position), count.to_be_bytes().into());
+            self.remember_count(position, count);
+        }
+    }
+
+    fn take_flight(&mut self, change: &Change) {
+        match change {
+            Change::Sent { session, sequence, place } => {
+                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Published };
+                let key = layout::packet_key(*session, packet_id(*sequence));
+                self.put_fresh(Keyspace::Inflight, key, flight.encode());
+            }
+            Change::Released { session, sequence, place } => {
+                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Released };
+                let key = layout::packet_key(*session, packet_id(*sequence));
+                self.put(Keyspace::Inflight, key, flight.encode());
+                self.remove(*session, *place);
+            }
+            Change::Done { session, sequence, place } => {
+                self.delete_fresh(Keyspace::Inflight, layout::packet_key(*session, packet_id(*sequence)));
+                if let Some(place) = place {
+                    self.remove(*session, *place);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// A key that is there for a short while, mostly.
+    fn put_fresh(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
+        let key = (keyspace, key);
+        if !self.ops.contains_key(&key) {
+            self.fresh.insert(marked(&key));
+        }
+        self.ops.insert(key, Some(value));
+    }
+
+    fn delete_fresh(&mut self, keyspace: Keyspace, key: Vec<u8>) {
+        let key = (keyspace, key);
+        if self.fresh.remove(&marked(&key)) {
+            self.ops.remove(&key);
+        } else {
+            self.ops.insert(key, None);
+        }
+    }
+
+    /// An entry leaves a queue.
+    fn remove(&mut self, session: SessionId, place: Place) {
+        let position = place.position().0;
+        if self.passing.contains(&(session, position)) {
+            return;
+        }
+        self.delete(Keyspace::Queue, layout::queue_key(session, position));
+        if place.is_shared() {
+            *self.lessened.entry(position).or_default() += 1;
+        }
+    }
+
+    /// The counts of shared messages, once for each; a message that nobody has any more goes.
+    fn lessen(&mut self) -> Result<(), EngineError> {
+        let mut lessened: Vec<_> = std::mem::take(&mut self.lessened).into_iter().collect();
+        lessened.sort_unstable();
+        for (position, by) in lessened {
+            let key = layout::position_key(position);
+            let known = self.fold.counts.get(&position).copied();
+            let count = match known {
+                Some(count) => count,
+                None => match self.engine.get(Keyspace::Refs, &key)? {
+                    Some(value) => value.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0),
+                    None => 0,
+                },
+            };
+            let left = count.saturating_sub(by);
+            if left == 0 {
+                self.delete(Keyspace::Refs, key);
+                self.delete(Keyspace::Message, key);
+                self.fold.counts.remove(&position);
+            } else {
+                self.put(Keyspace::Refs, key, left.to_be_bytes().into());
+                self.remember_count(position, left);
+            }
+        }
+        Ok(())
+    }
+
+    fn remember_count(&mut self, position: u64, count: u32) {
+        if self.fold.counts.len() >= COUNTS_MAX {
+            self.fold.counts.clear();
+        }
+        self.fold.counts.insert(position, count);
+    }
+
+    fn take_mark(&mut self, sender: &Bytes, mark: Mark) -> Result<(), EngineError> {
+        match mark {
+            Mark::Timed { issued_at, stamp_hash } => {
+                let key = layout::stamp_key(sender, issued_at, &stamp_hash);
+                self.put(Keyspace::Replay, key, Vec::new());
+            }
+            Mark::Seq(_) => {
+                let key = layout::window_key(sender);
+                if self.fold.windows.snapshot(sender).is_none()
+                    && let Some(kept) = self.engine.get(Keyspace::Replay, &key)?
+                {
+                    let window = SenderWindow::from_bytes(&kept).ok_or_else(|| {
+                        EngineError::Corrupt("a replay window is not of a form that is known".into())
+                    })?;
+                    self.fold.windows.restore(sender, window);
+                }
+                self.fold.windows.retake(sender, mark);
+                if let Some(window) = self.fold.windows.snapshot(sender) {
+                    self.put(Keyspace::Replay, key, window.to_bytes());
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// A slice of what is left of a session that has ended.
+    fn remove_dying(&mut self) -> Result<(), EngineError> {
+        let Some(session) = self.fold.dying.front().copied() else { return Ok(()) };
+        let prefix = layout::session_key(session);
+        let mut left = SLICE;
+        for keyspace in [Keyspace::Subscription, Keyspace::Inflight, Keyspace::Inbound, Keyspace::Queue] {
+            let mut found = Vec::new();
+            self.engine.scan(keyspace, &prefix, &prefix, &mut |key, value| {
+                if left == 0 {
+                    return ControlFlow::Break(());
+                }
+                left -= 1;
+                let is_shared = keyspace == Keyspace::Queue
+                    && Entry::decode(Bytes::copy_from_slice(value))
+                        .is_ok_and(|entry| entry.body == Body::Shared);
+                found.push((key.to_vec(), is_shared));
+                ControlFlow::Continue(())
+            })?;
+            for (key, is_shared) in found {
+                if is_shared && let Some((_, position)) = layout::parse_queue_key(&key) {
+                    *self.lessened.entry(position).or_default() += 1;
+                }
+                self.delete(keyspace, key);
+            }
+        }
+        // What this very batch has put for it before it ended is seen by the next.
+        let is_here = self.ops.contains_key(&(Keyspace::Meta, layout::dying_key(session)));
+        if left > 0 && !is_here {
+            self.delete(Keyspace::Meta, layout::dying_key(session));
+            self.fold.dying.pop_front();
+        }
+        Ok(())
+    }
+}
+
+/// Whether a message's body is written once for all of its receivers.
+pub(crate) fn is_shared(to: &Receivers, message: &Message) -> bool {
+    matches!(to, Receivers::Several(_)) && message.size() >= SHARED_BYTES_MIN
+}
+
+fn marked((keyspace, key): &(Keyspace, Vec<u8>)) -> Vec<u8> {
+    let mut marked = key.clone();
+    marked.push(*keyspace as u8);
+    marked
+}
