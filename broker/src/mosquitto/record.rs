@@ -98,12 +98,14 @@ pub(crate) struct Client {
     pub(crate) client_id: ByteString,
     /// As whom he was connected. **Not to be trusted**: mosquitto 2.0 (seen in 2.0.11) writes the name of
     /// the client before for one who has none, in full or followed by whatever lay in memory. The latter is
-    /// told from a name, and is `None`; the former cannot be. In version 5 always `None`.
+    /// told from a name, and is `None`; the former cannot be, and once mosquitto has read its own file both
+    /// are names. In version 5 always `None`.
     pub(crate) username: Option<ByteString>,
-    /// When the session ends, in seconds since 1970, unless he comes back; `None` if never, or at the end of
-    /// his connection.
+    /// When the session ends, in seconds since 1970, unless he comes back. `None` if never; and in mosquitto
+    /// 2.0 also while he is connected, when the interval has not begun.
     pub(crate) session_expiry_time_s: Option<i64>,
-    /// Session Expiry Interval. A session of MQTT 3.1.1 has `u32::MAX`, which is for ever.
+    /// Session Expiry Interval. A session of MQTT 3.1.1 has `u32::MAX`, which is for ever; one with 0 ends
+    /// with its connection, and is in the file if he was connected.
     pub(crate) session_expiry_s: u32,
     /// The packet id that was given last.
     pub(crate) last_packet_id: u16,
@@ -172,14 +174,15 @@ pub(crate) enum MessageState {
     Queued,
 }
 
-/// A subscription. **Mosquitto 2.0 writes none that is shared** (seen in 2.0.11): such are lost.
+/// A subscription. **Mosquitto writes none that is shared** (seen in 2.0.11): such are lost, though not what
+/// is queued by them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Subscription {
     /// Whose.
     pub(crate) client_id: ByteString,
     /// To what.
     pub(crate) filter: SubscriptionFilter,
-    /// How. Mosquitto does not write the retain handling, which has no use later.
+    /// How. Only mosquitto 2.1 writes the retain handling.
     pub(crate) options: SubscriptionOptions,
     /// Subscription Identifier.
     pub(crate) id: Option<SubscriptionId>,

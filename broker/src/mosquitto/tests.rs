@@ -12,7 +12,7 @@ use super::record::{
 };
 use super::{CHUNK_HEADER_BYTES, FILE_HEADER_BYTES, Kind, Reader, Version};
 use proptest::prelude::*;
-use sealmq_protocol::packet::{PacketId, PayloadFormat, SubscriptionId, SubscriptionOptions};
+use sealmq_protocol::packet::{PacketId, PayloadFormat, RetainHandling, SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{ProtocolError, Qos};
 
 const FILE: &[u8] = include_bytes!("fixtures/sessions.db");
@@ -384,6 +384,17 @@ fn values_that_mean_nothing_are_refused() {
     let client_message = [&[0; 11], &b"\x01\x01\x0b\0\x01c\x02\x0b\0"[..]].concat();
     let Err(FileError::Record { flaw, .. }) = read(&file_of(6, 3, &client_message)) else { panic!() };
     assert_eq!(flaw, Flaw::Properties(ProtocolError::PropertyValue));
+}
+
+/// Mosquitto 2.0 leaves it out, and 2.1 puts it where a SUBSCRIBE has it.
+#[test]
+fn retain_handling_is_read() {
+    let body = b"\0\0\0\0\0\x01\0\x01\x01\x24\0\0ct";
+    let records = read(&file_of(6, 5, body)).unwrap();
+    let [Record::Subscription(subscription)] = records.as_slice() else { panic!("{records:?}") };
+    let options = subscription.options;
+    assert_eq!(options.retain_handling, RetainHandling::DoNotSend);
+    assert!(options.no_local && !options.retain_as_published && options.qos == Qos::AtLeastOnce);
 }
 
 #[test]
