@@ -30,6 +30,8 @@ mod listener;
 mod log_limit;
 mod mailbox;
 mod metrics;
+#[cfg_attr(not(test), expect(dead_code, reason = "the command that reads such files comes next"))]
+mod mosquitto;
 mod now;
 mod registry;
 mod retained;

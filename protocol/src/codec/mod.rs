@@ -24,7 +24,7 @@ mod unsubscribe;
 
 pub use acknowledgement::{encode_puback, encode_pubrec};
 pub use connect::connect_level;
-pub use publish::{encode_publish, publish_bytes};
+pub use publish::{decode_publish_properties, encode_publish, publish_bytes};
 
 use crate::packet::Version;
 use crate::{Packet, ProtocolError};

@@ -13,7 +13,7 @@ use crate::packet::{
 };
 use crate::topic::STRING_BYTES_MAX;
 use crate::{Packet, ProtocolError, Qos, TopicName};
-use bytes::{BufMut, BytesMut};
+use bytes::{BufMut, Bytes, BytesMut};
 
 /// Who sent a PUBLISH.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,6 +113,18 @@ fn read_some_properties(fields: &mut Fields<'_>, sender: Sender) -> Result<Extra
     }
     extras.properties = message.finish(&mut properties);
     Ok(extras)
+}
+
+/// The properties of a PUBLISH that a server sends, behind their length, when that is all that `bytes` hold:
+/// servers store them in this form. What holds for one hop alone, expiry and topic alias, is passed over.
+/// What comes out is slices of `bytes`.
+pub fn decode_publish_properties(
+    bytes: &Bytes,
+) -> Result<(Option<Box<MessageProperties>>, SubscriptionIds), ProtocolError> {
+    let mut fields = Fields::new(bytes, bytes);
+    let extras = read_properties(&mut fields, Sender::Server)?;
+    fields.finish()?;
+    Ok((extras.properties, extras.subscription_ids))
 }
 
 /// The bytes that [`encode_publish`] appends; 0 when the packet has no form.

@@ -1,9 +1,9 @@
 //! The properties of MQTT 5: which packet has which, how often, and with what values.
 
 use super::{LIMITS, answered_in, packet, sent_in};
-use crate::codec::decode;
+use crate::codec::{decode, decode_publish_properties};
 use crate::error::{ProtocolError, TopicError};
-use crate::packet::{UserProperties, Version};
+use crate::packet::{SubscriptionIds, UserProperties, Version};
 use crate::{Packet, ReasonCode};
 use bytes::Bytes;
 
@@ -296,4 +296,17 @@ fn user_properties_keep_their_order_wherever_they_stand() {
         user(b"\x26\0\x01b\0\x011\x26\0\x01a\0\x012\x01\x01\x26\0\x01b\0\x013\x26\0\x01c\0\x014");
     let expected = [("b", "1"), ("a", "2"), ("b", "3"), ("c", "4")];
     assert_eq!((apart.iter().collect::<Vec<_>>(), shared), (expected.to_vec(), false));
+}
+
+#[test]
+fn properties_of_a_publish_stand_alone_too() {
+    let alone = |bytes: &'static [u8]| decode_publish_properties(&Bytes::from_static(bytes));
+    let (properties, ids) = alone(b"\x0B\x0B\x07\x03\0\x01t\x0B\x08\x23\0\x01").unwrap();
+    assert_eq!(properties.unwrap().content_type.as_deref(), Some("t"));
+    assert_eq!(ids.as_slice().iter().map(|id| id.get()).collect::<Vec<_>>(), [7, 8]);
+    assert_eq!(alone(b"\0"), Ok((None, SubscriptionIds::default())));
+    assert_eq!(alone(b""), Err(ProtocolError::Truncated));
+    assert_eq!(alone(b"\x02\x0B"), Err(ProtocolError::Truncated));
+    assert_eq!(alone(b"\0\0"), Err(ProtocolError::TrailingBytes));
+    assert_eq!(alone(b"\x02\x17\x01"), Err(ProtocolError::MisplacedProperty));
 }
