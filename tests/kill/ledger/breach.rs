@@ -5,6 +5,8 @@ use std::fmt;
 
 /// More ranges than that help nobody; the count goes on.
 const RANGES_MAX: usize = 20;
+/// Nor do more lines of one kind.
+const LINES_MAX: usize = 25;
 
 /// What may be wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -89,21 +91,35 @@ impl Breaches {
 
 impl fmt::Display for Breaches {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut lines: BTreeMap<Kind, usize> = BTreeMap::new();
         for ((kind, whom), breach) in &self.found {
-            write!(f, "  {kind:?}: {whom}: {} times", breach.count)?;
-            if let Some((first, last)) = breach.rounds {
-                write!(f, ", rounds {first} to {last}")?;
+            let line = lines.entry(*kind).or_default();
+            *line += 1;
+            if *line <= LINES_MAX {
+                writeln!(f, "  {kind:?}: {whom}: {breach}")?;
             }
-            if !breach.ranges.is_empty() {
-                write!(f, ", numbers")?;
-                for (first, last) in &breach.ranges {
-                    if first == last { write!(f, " {first}")? } else { write!(f, " {first}..={last}")? }
-                }
-                if breach.ranges.len() == RANGES_MAX {
-                    write!(f, " ...")?;
-                }
+        }
+        for (kind, count) in lines.iter().filter(|(_, count)| **count > LINES_MAX) {
+            writeln!(f, "  {kind:?}: and {} lines more", count - LINES_MAX)?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Display for Breach {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} times", self.count)?;
+        if let Some((first, last)) = self.rounds {
+            write!(f, ", rounds {first} to {last}")?;
+        }
+        if !self.ranges.is_empty() {
+            write!(f, ", numbers")?;
+            for (first, last) in &self.ranges {
+                if first == last { write!(f, " {first}")? } else { write!(f, " {first}..={last}")? }
             }
-            writeln!(f)?;
+            if self.ranges.len() == RANGES_MAX {
+                write!(f, " ...")?;
+            }
         }
         Ok(())
     }
