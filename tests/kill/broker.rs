@@ -1,16 +1,17 @@
 //! The broker that is killed: its folder, its process, its log.
 //!
 //! It can be killed and started again on the same folder as often as wanted. The process is gone when the
-//! value is dropped. Its last lines of log are kept, over all its lives.
+//! value is dropped. Its log, over all its lives, is kept beside its data, and the last lines at hand.
 
 use anyhow::{Context, Result, bail};
 use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read};
+use std::fs::File;
+use std::io::{BufRead, BufReader, Read, Write};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{self, RecvTimeoutError, Sender};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::mpsc::{self, Receiver, RecvTimeoutError, Sender};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -36,7 +37,8 @@ impl Broker {
         let addr = ([127, 0, 0, 1], 0).into();
         // As the folder is another one than ours.
         let program = program.canonicalize().with_context(|| format!("no {}", program.display()))?;
-        let mut broker = Self { addr, program, folder, child: None, log: Log::default() };
+        let log = Log::create(&folder.path().join("broker.log"))?;
+        let mut broker = Self { addr, program, folder, child: None, log };
         broker.launch()?;
         Ok(broker)
     }
@@ -53,6 +55,25 @@ impl Broker {
     /// Starts it, on what the life before has left; answers how long it took to listen.
     pub(crate) fn launch(&mut self) -> Result<Duration> {
         let begin = Instant::now();
+        self.addr = match self.spawn()?.recv_timeout(START) {
+            Ok(addr) => addr,
+            Err(RecvTimeoutError::Timeout) => bail!("the broker does not listen within {START:?}"),
+            Err(RecvTimeoutError::Disconnected) => bail!("the broker ended before it listened"),
+        };
+        Ok(begin.elapsed())
+    }
+
+    /// Starts it and kills it again after that time, or once it listens: a life that only reads back what
+    /// the one before has left.
+    pub(crate) fn launch_and_kill(&mut self, after: Duration) -> Result<()> {
+        if self.spawn()?.recv_timeout(after) == Err(RecvTimeoutError::Disconnected) {
+            bail!("the broker ended before it listened");
+        }
+        self.kill()
+    }
+
+    /// Starts the process; where it listens comes by the receiver.
+    fn spawn(&mut self) -> Result<Receiver<SocketAddr>> {
         let mut child = Command::new(&self.program)
             .args(["--config", "sealmq.toml"])
             .current_dir(self.folder.path())
@@ -73,12 +94,7 @@ impl Broker {
         if let Some(stderr) = stderr {
             self.log.follow(stderr, told);
         }
-        self.addr = match addr.recv_timeout(START) {
-            Ok(addr) => addr,
-            Err(RecvTimeoutError::Timeout) => bail!("the broker does not listen within {START:?}"),
-            Err(RecvTimeoutError::Disconnected) => bail!("the broker ended before it listened"),
-        };
-        Ok(begin.elapsed())
+        Ok(addr)
     }
 
     /// An error if it has ended by itself.
@@ -92,7 +108,7 @@ impl Broker {
 
     /// The last lines of its log.
     pub(crate) fn last_lines(&self) -> Vec<String> {
-        self.log.lines.lock().unwrap_or_else(PoisonError::into_inner).iter().cloned().collect()
+        self.log.lock().last.iter().cloned().collect()
     }
 
     /// Leaves the folder where it is; answers where.
@@ -127,26 +143,43 @@ inbox_bytes_max = \"16 GiB\"
     )
 }
 
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 struct Log {
-    lines: Arc<Mutex<VecDeque<String>>>,
+    lines: Arc<Mutex<Lines>>,
+}
+
+#[derive(Debug)]
+struct Lines {
+    last: VecDeque<String>,
+    file: File,
 }
 
 impl Log {
+    fn create(path: &Path) -> Result<Self> {
+        let lines = Lines { last: VecDeque::new(), file: File::create(path)? };
+        Ok(Self { lines: Arc::new(Mutex::new(lines)) })
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Lines> {
+        self.lines.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Reads to the end, so that the broker never waits for somebody to read its log.
     fn follow(&self, stream: impl Read + Send + 'static, told: Sender<SocketAddr>) {
-        let log = self.lines.clone();
+        let log = self.clone();
         std::thread::spawn(move || {
             for line in BufReader::new(stream).lines().map_while(Result::ok) {
                 if let Some(addr) = listening(&line) {
                     // Only the first is waited for.
                     let _ = told.send(addr);
                 }
-                let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
-                if log.len() == LOG_LINES {
-                    log.pop_front();
+                let mut log = log.lock();
+                // The last lines are there even if the disk is full.
+                let _ = writeln!(log.file, "{line}");
+                if log.last.len() == LOG_LINES {
+                    log.last.pop_front();
                 }
-                log.push_back(line);
+                log.last.push_back(line);
             }
         });
     }

@@ -55,7 +55,7 @@ struct Options {
     /// Cuts all connections instead of killing: what a broker without a store has to stand as well.
     #[arg(long)]
     no_kill: bool,
-    /// Leaves the folder of the broker where it is if a promise was broken.
+    /// Leaves the folder of the broker, with its data and log, where it is if a promise was broken.
     #[arg(long)]
     keep: bool,
     /// Says more of each round.

@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 const ROUNDS_A_RECKONING: u32 = 10;
 /// The broker dies within so many milliseconds of the first acknowledgement of a round.
 const KILL_MS: u64 = 700;
+/// And now and then once more, within so many of its start, while it reads back what is there.
+const RECOVERY_MS: u64 = 20;
 /// Publishers are back within so many milliseconds of a start, subscribers too.
 const RETURN_MS: u64 = 100;
 /// Without any packet for so long, nothing more will come.
@@ -165,6 +167,10 @@ impl Run {
             client.leave(false);
         }
         if self.kills {
+            if self.rng.one_in(4) {
+                let after = self.rng.up_to_ms(RECOVERY_MS);
+                self.broker.launch_and_kill(after)?;
+            }
             let took = self.broker.launch()?;
             let longest = &mut self.ledger.figures.restart_longest;
             *longest = (*longest).max(took);
