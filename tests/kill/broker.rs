@@ -39,8 +39,10 @@ impl Broker {
         let program = program.canonicalize().with_context(|| format!("no {}", program.display()))?;
         let log = Log::create(&folder.path().join("broker.log"))?;
         let mut broker = Self { addr, program, folder, child: None, log };
-        broker.launch()?;
-        Ok(broker)
+        match broker.launch() {
+            Ok(_) => Ok(broker),
+            Err(error) => Err(error.context(broker.last_lines().join("\n"))),
+        }
     }
 
     /// Kills it, as nothing can that it could prepare for.
