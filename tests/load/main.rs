@@ -1,17 +1,19 @@
 //! Loads a broker from outside and prints what it delivered, how late, and what that cost the broker.
 //!
 //! It owns the command line and the tables; `run` keeps publishers and subscribers busy, `client` is one
-//! connection, `packets` are the bytes of MQTT 3.1.1 and 5, and `broker` starts a broker and reads its
-//! processor time. All of it runs on one thread, so that on two cores the broker has one to itself.
-//! With `--compare` both versions take turns in one run: machines are noisy, and a ratio of neighbours
-//! says more than two rates.
+//! connection by its `socket`, `packets` are the bytes of MQTT 3.1.1 and 5, `message` is what is sent in
+//! them, and `broker` starts a broker and reads its processor time. All of it runs on one thread, so that
+//! on two cores the broker has one to itself. With `--compare` both versions take turns in one run:
+//! machines are noisy, and a ratio of neighbours says more than two rates.
 
 #![allow(clippy::indexing_slicing, reason = "no input of others: a broken packet may end the program")]
 
 mod broker;
 mod client;
+mod message;
 mod packets;
 mod run;
+mod socket;
 
 use anyhow::{Context, Result, bail};
 use broker::Broker;
@@ -87,8 +89,8 @@ enum Filter {
 fn main() -> Result<()> {
     let load = Load::parse();
     let shape = &load.shape;
-    if shape.payload < packets::STAMP_BYTES || shape.pubs == 0 || shape.subs == 0 || shape.window == 0 {
-        bail!("a payload has at least {} bytes; nothing else may be 0", packets::STAMP_BYTES);
+    if shape.payload < message::STAMP_BYTES || shape.pubs == 0 || shape.subs == 0 || shape.window == 0 {
+        bail!("a payload has at least {} bytes; nothing else may be 0", message::STAMP_BYTES);
     }
     match load.compare {
         None => single(&load),

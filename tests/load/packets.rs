@@ -1,7 +1,7 @@
 //! The few packets of MQTT 3.1.1 and 5 that a load needs, as bytes; no code of the broker is used.
 //!
-//! A PUBLISH is made once as a [`Template`] and copied for each message, with its packet id and its
-//! [`Stamp`] put in, so that sending costs next to nothing.
+//! Shared by the programs of this package that speak MQTT by hand; what one of them alone needs lies with
+//! it.
 
 use anyhow::{Context, Result, bail};
 use clap::ValueEnum;
@@ -42,7 +42,7 @@ impl Version {
     }
 
     /// A list of properties with its length; nothing for 3.1.1, which has none.
-    fn properties(self, list: &[u8]) -> Vec<u8> {
+    pub(crate) fn properties(self, list: &[u8]) -> Vec<u8> {
         match self {
             Self::V4 => Vec::new(),
             Self::V5 => [&variable(list.len()), list].concat(),
@@ -65,7 +65,7 @@ fn variable(mut left: usize) -> Vec<u8> {
 }
 
 /// Reads such a length: itself, and the bytes that it takes; none if it is not whole.
-fn read_variable(bytes: &[u8]) -> Option<(usize, usize)> {
+pub(crate) fn read_variable(bytes: &[u8]) -> Option<(usize, usize)> {
     let mut value = 0;
     for (n, byte) in bytes.iter().take(4).enumerate() {
         value |= usize::from(byte & 0x7F) << (7 * n);
@@ -77,28 +77,31 @@ fn read_variable(bytes: &[u8]) -> Option<(usize, usize)> {
 }
 
 /// A text with its length. What is put in is short.
-fn text(text: &str) -> Vec<u8> {
+pub(crate) fn text(text: &str) -> Vec<u8> {
     let length = u16::try_from(text.len()).unwrap_or(u16::MAX);
     [&length.to_be_bytes(), text.as_bytes()].concat()
 }
 
-fn packet(first: u8, body: &[u8]) -> Vec<u8> {
+/// A packet of this body.
+pub(crate) fn packet(first: u8, body: &[u8]) -> Vec<u8> {
     [&[first], &*variable(body.len()), body].concat()
 }
 
-/// CONNECT with a session that ends with the connection, no keep alive, and so many aliases allowed.
-pub(crate) fn connect(version: Version, client_id: &str, topic_alias_maximum: u16) -> Vec<u8> {
+/// CONNECT without keep alive: whether it begins a new session, and with these properties of MQTT 5.
+pub(crate) fn connect(version: Version, client_id: &str, clean: bool, properties: &[u8]) -> Vec<u8> {
     let level = if version == Version::V4 { 4 } else { 5 };
-    let [high, low] = topic_alias_maximum.to_be_bytes();
-    let aliases: &[u8] = if topic_alias_maximum > 0 { &[0x22, high, low] } else { &[] };
-    let body = [text("MQTT"), vec![level, 2, 0, 0], version.properties(aliases), text(client_id)];
+    let flags = if clean { 2 } else { 0 };
+    let body = [text("MQTT"), vec![level, flags, 0, 0], version.properties(properties), text(client_id)];
     packet(0x10, &body.concat())
 }
 
-/// SUBSCRIBE to one filter.
-pub(crate) fn subscribe(version: Version, filter: &str, qos: u8) -> Vec<u8> {
-    let body = [vec![0, 1], version.properties(&[]), text(filter), vec![qos]];
-    packet(0x82, &body.concat())
+/// SUBSCRIBE to filters.
+pub(crate) fn subscribe(version: Version, id: u16, filters: &[&str], qos: u8) -> Vec<u8> {
+    let mut body = [id.to_be_bytes().to_vec(), version.properties(&[])].concat();
+    for filter in filters {
+        body.extend([text(filter), vec![qos]].concat());
+    }
+    packet(0x82, &body)
 }
 
 /// PUBACK, PUBREC, PUBREL or PUBCOMP, the same in both versions.
@@ -128,135 +131,6 @@ pub(crate) fn receive_maximum(version: Version, connack: &[u8]) -> Result<u32> {
             | [0x11 | 0x27, _, _, _, _, rest @ ..] => rest,
             [other, ..] => bail!("a CONNACK has the property {other:#04x}, which was not expected"),
         };
-    }
-}
-
-/// Bytes of a [`Stamp`].
-pub(crate) const STAMP_BYTES: usize = 16;
-
-/// What each payload begins with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Stamp {
-    /// When it was made, in nanoseconds of the run.
-    pub(crate) sent_ns: u64,
-    /// Who has sent it.
-    pub(crate) publisher: u32,
-    /// Which of his it is, from 0.
-    pub(crate) number: u32,
-}
-
-impl Stamp {
-    fn bytes(self) -> [u8; STAMP_BYTES] {
-        let mut bytes = [0; STAMP_BYTES];
-        bytes[..8].copy_from_slice(&self.sent_ns.to_le_bytes());
-        bytes[8..12].copy_from_slice(&self.publisher.to_le_bytes());
-        bytes[12..].copy_from_slice(&self.number.to_le_bytes());
-        bytes
-    }
-
-    fn read(payload: &[u8]) -> Option<Self> {
-        let (sent, rest) = payload.split_first_chunk()?;
-        let (publisher, rest) = rest.split_first_chunk()?;
-        let (number, _) = rest.split_first_chunk()?;
-        Some(Self {
-            sent_ns: u64::from_le_bytes(*sent),
-            publisher: u32::from_le_bytes(*publisher),
-            number: u32::from_le_bytes(*number),
-        })
-    }
-}
-
-/// What is the same in all messages of one publisher.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Message<'a> {
-    /// Empty if the alias says it.
-    pub(crate) topic: &'a str,
-    /// With MQTT 5 only.
-    pub(crate) alias: Option<u16>,
-    /// How many, with MQTT 5 only.
-    pub(crate) user_properties: usize,
-    /// Its QoS.
-    pub(crate) qos: u8,
-    /// Its bytes of payload.
-    pub(crate) payload: usize,
-}
-
-/// A PUBLISH with room for packet id and stamp.
-#[derive(Debug)]
-pub(crate) struct Template {
-    bytes: Vec<u8>,
-    id_at: Option<usize>,
-    stamp_at: usize,
-}
-
-impl Template {
-    /// Makes it.
-    pub(crate) fn new(version: Version, message: Message<'_>) -> Self {
-        let mut properties = Vec::new();
-        if let Some(alias) = message.alias {
-            properties.push(0x23);
-            properties.extend(alias.to_be_bytes());
-        }
-        for n in 0..message.user_properties {
-            properties.push(0x26);
-            properties.extend([text(&format!("name-{n}")), text(&format!("value-{n}"))].concat());
-        }
-        let mut body = text(message.topic);
-        let id_at = (message.qos > 0).then_some(body.len());
-        if id_at.is_some() {
-            body.extend([0, 0]);
-        }
-        body.extend(version.properties(&properties));
-        let stamp_at = body.len();
-        body.resize(stamp_at + message.payload, b'.');
-        let bytes = packet(0x30 | message.qos << 1, &body);
-        let header = bytes.len() - body.len();
-        Self { bytes, id_at: id_at.map(|at| header + at), stamp_at: header + stamp_at }
-    }
-
-    /// The bytes of a packet.
-    pub(crate) fn size(&self) -> usize {
-        self.bytes.len()
-    }
-
-    /// Adds a packet to `out`.
-    pub(crate) fn write(&self, out: &mut Vec<u8>, id: u16, stamp: Stamp) {
-        let start = out.len();
-        out.extend_from_slice(&self.bytes);
-        if let Some(at) = self.id_at {
-            out[start + at..][..2].copy_from_slice(&id.to_be_bytes());
-        }
-        out[start + self.stamp_at..][..STAMP_BYTES].copy_from_slice(&stamp.bytes());
-    }
-}
-
-/// A PUBLISH that came.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Publish {
-    /// Its QoS.
-    pub(crate) qos: u8,
-    /// Its packet id; 0 with QoS 0.
-    pub(crate) id: u16,
-    /// What its payload begins with.
-    pub(crate) stamp: Stamp,
-}
-
-impl Publish {
-    /// Reads it: its first byte, and what stands behind the length.
-    pub(crate) fn read(version: Version, first: u8, body: &[u8]) -> Option<Self> {
-        let qos = first >> 1 & 3;
-        let (topic, _) = body.split_first_chunk()?;
-        let mut rest = body.get(2 + usize::from(u16::from_be_bytes(*topic))..)?;
-        let mut id = 0;
-        if qos > 0 {
-            let (bytes, behind) = rest.split_first_chunk()?;
-            (id, rest) = (u16::from_be_bytes(*bytes), behind);
-        }
-        if version == Version::V5 {
-            let (length, at) = read_variable(rest)?;
-            rest = rest.get(at + length..)?;
-        }
-        Some(Self { qos, id, stamp: Stamp::read(rest)? })
     }
 }
 

@@ -7,9 +7,8 @@
 
 use crate::broker::Broker;
 use crate::client::Client;
-use crate::packets::{
-    self, Message, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Publish, Stamp, Template, Version,
-};
+use crate::message::{Message, Publish, Stamp, Template};
+use crate::packets::{self, PUBACK, PUBCOMP, PUBLISH, PUBREC, PUBREL, Version};
 use crate::{Filter, Shape};
 use anyhow::{Context, Result, bail};
 use mio::{Events, Interest, Poll, Token};
@@ -107,14 +106,15 @@ impl Run {
                 Filter::PerTopic => topic(n % shape.pubs),
                 Filter::Wildcard => format!("{above}/#"),
             };
-            let allowed = if aliases { u16::MAX } else { 0 };
-            let connect = packets::connect(version, &format!("subscriber-{n}"), allowed);
+            // A topic alias maximum of 65,535.
+            let allowed: &[u8] = if aliases { &[0x22, 0xFF, 0xFF] } else { &[] };
+            let connect = packets::connect(version, &format!("subscriber-{n}"), true, allowed);
             let client = Client::connect(broker.addr, version, &connect, Some((&filter, shape.qos)))?;
             subscribers.push(Subscriber { client, next: vec![0; shape.pubs] });
         }
         let mut publishers = Vec::new();
         for n in 0..shape.pubs {
-            let connect = packets::connect(version, &format!("publisher-{n}"), 0);
+            let connect = packets::connect(version, &format!("publisher-{n}"), true, &[]);
             let client = Client::connect(broker.addr, version, &connect, None)?;
             let message = Message {
                 topic: &topic(n),
@@ -145,7 +145,11 @@ impl Run {
         let clients = publishers.iter_mut().map(|publisher| &mut publisher.client);
         let clients = clients.chain(subscribers.iter_mut().map(|subscriber| &mut subscriber.client));
         for (n, client) in clients.enumerate() {
-            poll.registry().register(client.stream(), Token(n), Interest::READABLE | Interest::WRITABLE)?;
+            poll.registry().register(
+                client.socket.stream(),
+                Token(n),
+                Interest::READABLE | Interest::WRITABLE,
+            )?;
         }
         let (qos, window) = (shape.qos, shape.window);
         let (begin, tally) = (Instant::now(), Tally::default());
@@ -158,7 +162,7 @@ impl Run {
         let end = Instant::now() + time;
         while Instant::now() < end {
             self.turn()?;
-            let busy = self.clients().any(|client| client.readable);
+            let busy = self.clients().any(|client| client.socket.readable);
             self.poll.poll(&mut events, Some(if busy { Duration::ZERO } else { STALLED }))?;
             if !busy && events.is_empty() {
                 bail!("the broker has stopped to deliver");
@@ -166,7 +170,7 @@ impl Run {
             for event in events.iter().filter(|event| event.is_readable()) {
                 let Token(n) = event.token();
                 let client = self.clients().nth(n).context("an event of nobody")?;
-                client.readable = true;
+                client.socket.readable = true;
             }
         }
         Ok(())
@@ -193,8 +197,8 @@ impl Run {
     /// Lets publisher `n` send what it may.
     fn publish(&mut self, n: usize) -> Result<()> {
         let publisher = &mut self.publishers[n];
-        publisher.client.flush()?;
-        if !publisher.client.out.is_empty() {
+        publisher.client.socket.flush()?;
+        if !publisher.client.socket.out.is_empty() {
             return Ok(());
         }
         let taken = publisher.subscribers.iter().map(|other| self.subscribers[*other].next[n]).min();
@@ -214,20 +218,20 @@ impl Run {
             publisher.id = publisher.id.checked_add(1).unwrap_or(1);
             let first = publisher.first.take();
             let template = first.as_ref().unwrap_or(&publisher.template);
-            template.write(&mut publisher.client.out, publisher.id, stamp);
+            template.write(&mut publisher.client.socket.out, publisher.id, stamp);
         }
-        publisher.client.flush()
+        publisher.client.socket.flush()
     }
 }
 
 impl Publisher {
     /// Reads acknowledgements, and goes on with QoS 2.
     fn receive(&mut self) -> Result<()> {
-        if !self.client.readable {
+        if !self.client.socket.readable {
             return Ok(());
         }
         let acknowledged = &mut self.acknowledged;
-        self.client.receive(|first, body, out| {
+        self.client.socket.receive(|first, body, out| {
             match first >> 4 {
                 PUBACK | PUBCOMP => *acknowledged += 1,
                 PUBREC => out.extend(packets::acknowledgement(PUBREL, packets::leading_id(body)?)),
@@ -245,9 +249,9 @@ impl Publisher {
 impl Subscriber {
     /// Reads messages, and answers them.
     fn turn(&mut self, version: Version, begin: Instant, tally: &mut Tally) -> Result<()> {
-        if self.client.readable {
+        if self.client.socket.readable {
             let (now_ns, next) = (nanoseconds(begin), &mut self.next);
-            self.client.receive(|first, body, out| {
+            self.client.socket.receive(|first, body, out| {
                 match first >> 4 {
                     PUBLISH => {
                         let publish = Publish::read(version, first, body).context("a PUBLISH is broken")?;
@@ -264,7 +268,7 @@ impl Subscriber {
                 Ok(())
             })?;
         }
-        self.client.flush()
+        self.client.socket.flush()
     }
 }
 
