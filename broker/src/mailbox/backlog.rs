@@ -122,7 +122,9 @@ impl Backlog {
             return Way::Store;
         }
         let is_full = self.inbox_messages >= INBOX_MAX || self.inbox_bytes >= INBOX_BYTES_MAX;
-        if is_full && position > self.inbox_tail {
+        // Not while others are on their way: one that stands before this, and was read already, would come
+        // again.
+        if is_full && position > self.inbox_tail && self.admitted == 0 {
             (self.is_deep, self.from, self.tail) = (true, position, position);
             self.read = Position(position.0 - 1);
             return Way::Store;
@@ -171,12 +173,10 @@ impl Backlog {
         None
     }
 
-    /// The inbox was taken. The bytes of what stands in the store too.
-    pub(super) fn take_inbox(&mut self) -> usize {
-        let bytes = std::mem::take(&mut self.inbox_bytes);
+    /// The inbox was taken.
+    pub(super) fn take_inbox(&mut self) {
         self.messages = self.messages.saturating_sub(std::mem::take(&mut self.inbox_messages));
-        self.bytes = self.bytes.saturating_sub(bytes);
-        bytes
+        self.bytes = self.bytes.saturating_sub(std::mem::take(&mut self.inbox_bytes));
     }
 
     /// The connection has ended. What it had taken and not sent waits again; `oldest` is the oldest message

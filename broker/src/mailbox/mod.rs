@@ -433,7 +433,9 @@ impl Mailbox {
             }
             inner.queue.swap(empty);
             if self.is_stored() {
-                self.bounds.queued_bytes.fetch_sub(inner.backlog.take_inbox(), Ordering::Relaxed);
+                let before = inner.backlog.bytes_in_all();
+                inner.backlog.take_inbox();
+                self.settle(before, inner.backlog.bytes_in_all());
             }
             std::mem::take(&mut inner.pressed)
         };

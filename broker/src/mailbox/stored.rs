@@ -220,7 +220,7 @@ impl Mailbox {
     }
 
     /// The bytes that wait were another number: so they are in all sessions together.
-    fn settle(&self, before: usize, after: usize) {
+    pub(super) fn settle(&self, before: usize, after: usize) {
         let all = &self.bounds.queued_bytes;
         if after > before {
             all.fetch_add(after - before, Ordering::Relaxed);

@@ -7,7 +7,7 @@ use crate::delivery::{Delivery, Place, SessionId};
 use crate::mailbox::{Keeping, Mailbox};
 use crate::session::{Resumed, Session};
 use crate::store::{
-    Change, EngineError, Held, InFlight, KeptWill, Position, RecoveredSession, SessionRecord,
+    Change, EngineError, FlightState, Held, InFlight, KeptWill, Position, RecoveredSession, SessionRecord,
 };
 use bytestring::ByteString;
 use rustc_hash::FxHashSet;
@@ -43,10 +43,15 @@ impl Registry {
     pub(crate) fn resume(&self, session: &mut Session) -> Result<(), EngineError> {
         let id = session.id();
         let in_flight = self.store.in_flight(id)?;
-        session.resume(in_flight.into_iter().map(|InFlight { flight, waiting }| Resumed {
+        // A message that was dropped meanwhile for newer ones is in flight no longer.
+        let is_there =
+            |flown: &InFlight| flown.flight.state == FlightState::Released || flown.waiting.is_some();
+        let (there, dropped): (Vec<_>, Vec<_>) = in_flight.into_iter().partition(is_there);
+        session.resume(there.into_iter().map(|InFlight { flight, waiting }| Resumed {
             sequence: flight.sequence,
             entry: waiting.map(|waiting| self.router.delivery(id, waiting)),
         }));
+        session.kept_mut().finish_all(dropped.into_iter().map(|flown| flown.flight.sequence));
         Ok(())
     }
 

@@ -74,6 +74,11 @@ impl Kept {
         }
     }
 
+    /// Messages in flight are not there any more.
+    pub(crate) fn finish_all(&mut self, sequences: impl IntoIterator<Item = u64>) {
+        sequences.into_iter().for_each(|sequence| self.finish(sequence, None));
+    }
+
     /// PUBREC has come for a message.
     pub(super) fn release(&mut self, sequence: u64, place: Option<Place>) {
         if let (Some(session), Some(place)) = (self.session, place) {

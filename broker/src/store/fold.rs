@@ -179,8 +179,10 @@ impl Making<'_> {
                 self.delete(Keyspace::Subscription, layout::subscription_key(*session, filter));
             }
             Change::Queued { message, to } => self.take_queued(position, message, to),
-            Change::Sent { .. } | Change::Released { .. } | Change::Done { .. } => self.take_flight(change),
-            Change::Removed { session, place } => self.remove(*session, *place),
+            Change::Sent { .. } | Change::Released { .. } | Change::Done { .. } => {
+                self.take_flight(change)?
+            }
+            Change::Removed { session, place } => self.remove(*session, *place)?,
             Change::Received { session, packet_id } => {
                 self.put_fresh(Keyspace::Inbound, layout::packet_key(*session, *packet_id), Vec::new());
             }
@@ -244,7 +246,7 @@ impl Making<'_> {
         }
     }
 
-    fn take_flight(&mut self, change: &Change) {
+    fn take_flight(&mut self, change: &Change) -> Result<(), EngineError> {
         match change {
             Change::Sent { session, sequence, place } => {
                 let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Published };
@@ -255,16 +257,17 @@ impl Making<'_> {
                 let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Released };
                 let key = layout::packet_key(*session, packet_id(*sequence));
                 self.put(Keyspace::Inflight, key, flight.encode());
-                self.remove(*session, *place);
+                self.remove(*session, *place)?;
             }
             Change::Done { session, sequence, place } => {
                 self.delete_fresh(Keyspace::Inflight, layout::packet_key(*session, packet_id(*sequence)));
                 if let Some(place) = place {
-                    self.remove(*session, *place);
+                    self.remove(*session, *place)?;
                 }
             }
             _ => {}
         }
+        Ok(())
     }
 
     /// A key that is there for a short while, mostly.
@@ -285,16 +288,18 @@ impl Making<'_> {
         }
     }
 
-    /// An entry leaves a queue.
-    fn remove(&mut self, session: SessionId, place: Place) {
+    /// An entry leaves a queue. What has left before does not count again: the others would lose the message.
+    fn remove(&mut self, session: SessionId, place: Place) -> Result<(), EngineError> {
         let position = place.position().0;
         if self.passing.contains(&(session, position)) {
-            return;
+            return Ok(());
         }
-        self.delete(Keyspace::Queue, layout::queue_key(session, position));
-        if place.is_shared() {
+        let key = (Keyspace::Queue, layout::queue_key(session, position).to_vec());
+        if place.is_shared() && !self.ops.contains_key(&key) && self.engine.get(key.0, &key.1)?.is_some() {
             *self.lessened.entry(position).or_default() += 1;
         }
+        self.ops.insert(key, None);
+        Ok(())
     }
 
     /// The counts of shared messages, once for each; a message that nobody has any more goes.
@@ -375,7 +380,11 @@ impl Making<'_> {
                 ControlFlow::Continue(())
             })?;
             for (key, is_shared) in found {
-                if is_shared && let Some((_, position)) = layout::parse_queue_key(&key) {
+                let is_new = !self.ops.contains_key(&(keyspace, key.clone()));
+                if is_shared
+                    && is_new
+                    && let Some((_, position)) = layout::parse_queue_key(&key)
+                {
                     *self.lessened.entry(position).or_default() += 1;
                 }
                 self.delete(keyspace, key);

@@ -29,7 +29,7 @@ pub(crate) use fold::packet_id;
 pub(crate) use health::State;
 pub(crate) use open::{Recovered, RecoveredSession};
 pub(crate) use read::{InFlight, Page, Waiting};
-pub(crate) use record::{Held, KeptWill, SessionRecord};
+pub(crate) use record::{FlightState, Held, KeptWill, SessionRecord};
 
 use crate::ingress::message::Message;
 use crate::now::Clock;

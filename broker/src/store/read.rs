@@ -150,7 +150,10 @@ fn read_waiting(
         Body::Inline(body) => body,
         Body::Shared => match engine.get(Keyspace::Message, &layout::position_key(position))? {
             Some(body) => body,
-            None => return Ok(None),
+            None => {
+                tracing::warn!(position, "a message that waits for a session is not there");
+                return Ok(None);
+            }
         },
     };
     let message = decode_message(body, clock).map_err(|_| corrupt("a message"))?;

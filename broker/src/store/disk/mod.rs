@@ -6,6 +6,7 @@
 //!   let go of them; what was read meanwhile waits.
 //! - A thread of its own writes memtables out, and a commit can wait for ever where that one found no room.
 //!   So [`room`] stops commits before the device is full.
+//! - A keyspace's own iterators see a batch while it is applied, a key after the other: scans use snapshots.
 //! - Keyspaces that are seldom written pin journals: [`Disk::tidy`] writes them out.
 
 mod room;
@@ -15,7 +16,7 @@ use super::batch::{Batch, Last};
 use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit};
 use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
-use fjall::{Database, KeyspaceCreateOptions, PersistMode};
+use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use room::Room;
 use std::error::Error;
@@ -242,7 +243,10 @@ impl Engine for Disk {
         visit: Visit<'_>,
     ) -> Result<(), EngineError> {
         let handles = self.handles()?;
-        for guard in handles.keyspace(keyspace)?.range(from..) {
+        // A keyspace asked itself shows a batch that is being applied in parts, and a reader would pass over
+        // what comes a moment later.
+        let snapshot = handles.db.snapshot();
+        for guard in snapshot.range(handles.keyspace(keyspace)?, from..) {
             let (key, value) = guard.into_inner().map_err(error)?;
             if !key.starts_with(prefix) || visit(&key, &value).is_break() {
                 break;
