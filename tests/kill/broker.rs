@@ -178,6 +178,9 @@ impl Log {
                 let mut log = log.lock();
                 // The last lines are there even if the disk is full.
                 let _ = writeln!(log.file, "{line}");
+                if is_of_a_client(&line) {
+                    continue;
+                }
                 if log.last.len() == LOG_LINES {
                     log.last.pop_front();
                 }
@@ -185,6 +188,11 @@ impl Log {
             }
         });
     }
+}
+
+/// Clients come and go all the time: what else there is would not be among the last lines.
+fn is_of_a_client(line: &str) -> bool {
+    line.contains("\"INFO\"") && line.contains("\"client\"")
 }
 
 fn listening(line: &str) -> Option<SocketAddr> {

@@ -196,11 +196,8 @@ impl Ledger {
             Some(number) if Some(number) < acknowledged => Kind::RetainedTooOld,
             _ => return,
         };
-        let name = match acknowledged {
-            Some(last) => format!("{}, of which {last} was acknowledged", account.name),
-            None => account.name.clone(),
-        };
-        self.breaches.add(kind, &name, found, self.round);
+        // Where there is none, the number is the one that should have been there.
+        self.breaches.add(kind, &account.name, found.or(acknowledged), self.round);
     }
 
     /// Whether everything that was acknowledged has arrived.
