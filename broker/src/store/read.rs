@@ -60,7 +60,8 @@ impl Store {
         let Some(kept) = &self.kept else {
             return Ok(Page { waiting: Vec::new(), through: Position::START, is_last: true });
         };
-        // Before the queue is looked at: what is applied meanwhile may or may not be seen.
+        // Read before the queue is looked at. What stands behind it may belong to a batch that is being applied,
+        // of which some is seen and some is not: nothing of it counts.
         let applied = kept.log.applied();
         let (mut found, mut bytes, mut is_last) = (Vec::new(), 0, true);
         let prefix = layout::session_key(session);
@@ -71,13 +72,16 @@ impl Store {
                 return ControlFlow::Break(());
             }
             if let Some((_, position)) = layout::parse_queue_key(key) {
+                if position > applied.0 {
+                    return ControlFlow::Break(());
+                }
                 bytes += value.len();
                 found.push((position, Bytes::copy_from_slice(value)));
             }
             ControlFlow::Continue(())
         })?;
         let newest = found.last().map_or(0, |(position, _)| *position);
-        let through = if is_last { applied.max(Position(newest)) } else { Position(newest) };
+        let through = if is_last { applied } else { Position(newest) };
         let waiting =
             found.into_iter().filter_map(|(position, record)| kept.waiting(position, record).transpose());
         Ok(Page { waiting: waiting.collect::<Result<_, _>>()?, through, is_last })

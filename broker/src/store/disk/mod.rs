@@ -6,7 +6,8 @@
 //!   let go of them; what was read meanwhile waits.
 //! - A thread of its own writes memtables out, and a commit can wait for ever where that one found no room.
 //!   So [`room`] stops commits before the device is full.
-//! - A keyspace's own iterators see a batch while it is applied, a key after the other: scans use snapshots.
+//! - A reader can see a batch while it is applied, a key after the other: nobody believes what he finds beyond
+//!   the position that was announced.
 //! - Keyspaces that are seldom written pin journals: [`Disk::tidy`] writes them out.
 
 mod room;
@@ -243,8 +244,8 @@ impl Engine for Disk {
         visit: Visit<'_>,
     ) -> Result<(), EngineError> {
         let handles = self.handles()?;
-        // A keyspace asked itself shows a batch that is being applied in parts, and a reader would pass over
-        // what comes a moment later.
+        // A keyspace asked itself shows a batch that is being applied in parts. So may a snapshot, while a
+        // memtable is written out: who pages through a queue goes by what is announced.
         let snapshot = handles.db.snapshot();
         for guard in snapshot.range(handles.keyspace(keyspace)?, from..) {
             let (key, value) = guard.into_inner().map_err(error)?;
