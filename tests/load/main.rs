@@ -75,6 +75,9 @@ struct Shape {
     /// Lets publishers and the broker use topic aliases with MQTT 5.
     #[arg(long)]
     topic_alias: bool,
+    /// Gives the subscribers sessions that outlive their connections.
+    #[arg(long)]
+    persistent: bool,
 }
 
 /// Which topics a subscriber gets.

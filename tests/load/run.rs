@@ -107,8 +107,13 @@ impl Run {
                 Filter::Wildcard => format!("{above}/#"),
             };
             // A topic alias maximum of 65,535.
-            let allowed: &[u8] = if aliases { &[0x22, 0xFF, 0xFF] } else { &[] };
-            let connect = packets::connect(version, &format!("subscriber-{n}"), true, allowed);
+            let mut properties = if aliases { vec![0x22, 0xFF, 0xFF] } else { Vec::new() };
+            if shape.persistent && version == Version::V5 {
+                // A session expiry of never.
+                properties.extend([0x11, 0xFF, 0xFF, 0xFF, 0xFF]);
+            }
+            let id = format!("subscriber-{above}-{n}");
+            let connect = packets::connect(version, &id, !shape.persistent, &properties);
             let client = Client::connect(broker.addr, version, &connect, Some((&filter, shape.qos)))?;
             subscribers.push(Subscriber { client, next: vec![0; shape.pubs] });
         }

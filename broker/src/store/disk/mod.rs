@@ -11,6 +11,8 @@
 //! - Keyspaces that are seldom written pin journals: [`Disk::tidy`] writes them out.
 
 mod room;
+#[cfg(test)]
+mod tests;
 mod tip;
 
 use super::batch::{Batch, Last};
@@ -28,12 +30,14 @@ use tip::{Tip, TipError};
 /// Journals that may be on disk before keyspaces are written out for their sake.
 const JOURNALS_BYTES_MAX: u64 = 128 << 20;
 /// Memtables of the keyspaces through which messages go, and of the others.
-const BUSY_MEMTABLE_BYTES: u64 = 8 << 20;
-const MEMTABLE_BYTES: u64 = 2 << 20;
+const BUSY_MEMTABLE_BYTES: u64 = 4 << 20;
+const MEMTABLE_BYTES: u64 = 1 << 20;
 /// Open files of tables.
 const FILES_MAX: usize = 256;
 /// Threads that write memtables out and merge tables.
 const WORKERS: usize = 2;
+/// Shorter than any key.
+const NOBODYS_KEY: &[u8] = &[0];
 /// What a keyspace may take on disk before it is looked at whether it is mostly removed.
 const TIDY_BYTES_MIN: u64 = 1 << 20;
 
@@ -284,6 +288,10 @@ impl Engine for Disk {
             if keyspace.disk_space() >= TIDY_BYTES_MIN && keyspace.is_empty().map_err(error)? {
                 keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
                 keyspace.major_compact().map_err(|why| self.judge(why))?;
+                // Files that are not needed any more go when a memtable is written out next, and an empty one
+                // never is: so it gets the removal of a key that nobody has.
+                keyspace.remove(NOBODYS_KEY).map_err(|why| self.judge(why))?;
+                keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
             }
         }
         Ok(())
