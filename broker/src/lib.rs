@@ -30,7 +30,6 @@ mod listener;
 mod log_limit;
 mod mailbox;
 mod metrics;
-#[cfg_attr(not(test), expect(dead_code, reason = "the command that reads such files comes next"))]
 mod mosquitto;
 mod now;
 mod registry;

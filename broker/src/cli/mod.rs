@@ -8,12 +8,16 @@ mod auth_answer;
 mod check;
 mod counter;
 pub(crate) mod greeting;
+mod import_mosquitto;
 pub(crate) mod keys;
 mod layout;
+mod numbers;
 mod open;
 mod passwd;
+mod progress;
 mod seal;
 mod serve;
+mod store;
 
 pub use serve::ServeOptions;
 
@@ -30,8 +34,6 @@ Try it:
   sealmq                                 serve this machine, and say what next
   sealmq keys sender dev-7               a sender's key, and what to configure
   sealmq keys topic plant-1 --symmetric  a key for topics
-  echo 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
-      --topic-key keys/plant-1.jwk | mosquitto_pub -t plant/7 -s
 
 Settings can come from the environment too: SEALMQ_AUTH__ALLOW_ANONYMOUS=false.
 'sealmq COMMAND --help' says more, and so do docs/configuration.md and
@@ -51,8 +53,12 @@ struct Arguments {
 enum Command {
     /// Serve MQTT; what happens without a command, too
     Serve(ServeOptions),
-    /// Read everything that a start would read, and say what it means
+    /// Read all that a start would read, and say what it means
     Check(check::CheckArguments),
+    /// Look at a stopped broker's store; check, export, import it
+    Store(store::StoreArguments),
+    /// Take over what a mosquitto kept, into an empty store
+    ImportMosquitto(import_mosquitto::ImportMosquittoArguments),
     /// Make a key for a sender or for topics
     Keys(keys::KeysArguments),
     /// Make an envelope: plaintext from stdin, envelope to stdout
@@ -98,13 +104,16 @@ enum CommandError {
 pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode {
     let Arguments { serve: options, command } = Arguments::parse();
     if command.as_ref().is_some_and(|command| !options.fits(command)) {
-        let words = "--config, --listen and --data-dir before a command are for 'serve' and 'check'";
+        let words =
+            "--config, --listen and --data-dir before a command are for those that read the configuration";
         Arguments::command().error(ErrorKind::ArgumentConflict, words).exit();
     }
     let done = match command {
         None => return serve::run(&options, serve),
         Some(Command::Serve(own)) => return serve::run(&own.or(options), serve),
         Some(Command::Check(arguments)) => check::run(&arguments, options),
+        Some(Command::Store(arguments)) => store::run(&arguments, options),
+        Some(Command::ImportMosquitto(arguments)) => import_mosquitto::run(&arguments, options),
         Some(Command::Keys(arguments)) => keys::run(&arguments),
         Some(Command::Seal(arguments)) => seal::run(&arguments),
         Some(Command::Open(arguments)) => open::run(&arguments),

@@ -11,6 +11,7 @@
 
 pub(crate) mod error;
 mod fields;
+pub(crate) mod import;
 pub(crate) mod record;
 #[cfg(test)]
 mod tests;

@@ -15,9 +15,9 @@ use proptest::prelude::*;
 use sealmq_protocol::packet::{PacketId, PayloadFormat, RetainHandling, SubscriptionId, SubscriptionOptions};
 use sealmq_protocol::{ProtocolError, Qos};
 
-const FILE: &[u8] = include_bytes!("fixtures/sessions.db");
+pub(super) const FILE: &[u8] = include_bytes!("fixtures/sessions.db");
 /// What `make.py` printed.
-const BEGUN_S: i64 = 1_795_691_449;
+pub(super) const BEGUN_S: i64 = 1_795_691_449;
 const PORT: u16 = 18_830;
 
 /// All records, or what went wrong first.
@@ -53,7 +53,7 @@ fn file_of(version: u8, kind: u8, body: &[u8]) -> Vec<u8> {
 }
 
 /// Where each chunk begins, of what kind it is, and its body.
-fn chunks() -> Vec<(usize, u8, &'static [u8])> {
+pub(super) fn chunks() -> Vec<(usize, u8, &'static [u8])> {
     let mut at = FILE_HEADER_BYTES;
     let mut chunks = Vec::new();
     while at < FILE.len() {

@@ -108,6 +108,19 @@ impl Batch {
         Self { bytes, last: Last { position, checksum }, previous }
     }
 
+    /// The batch that these changes were when somebody else gave it this checksum.
+    pub(crate) fn sealed(
+        position: Position,
+        previous: u64,
+        ops: &Ops,
+        checksum: u64,
+    ) -> Result<Self, BatchError> {
+        let Self { mut bytes, .. } = Self::new(position, previous, ops);
+        bytes.truncate(bytes.len().saturating_sub(8));
+        bytes.extend_from_slice(&checksum.to_be_bytes());
+        Self::decode(bytes)
+    }
+
     /// The batch of these bytes, all of it checked.
     pub(crate) fn decode(bytes: Vec<u8>) -> Result<Self, BatchError> {
         let (body, checksum) = bytes.split_last_chunk().ok_or(BatchError::Length)?;

@@ -3,7 +3,7 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `meta` | a name | `schema`, `last` (the newest batch), `next_session`; `dying` and a session |
+//! | `meta` | a name | `schema`, `last` (the newest batch), `next_session`; `import` while one runs; `dying` and a session |
 //! | `session` | client id | [`super::record::SessionRecord`] |
 //! | `subscription` | session, filter | options and identifier |
 //! | `queue` | session, position | [`super::record::Entry`], with the message or without |
@@ -29,6 +29,8 @@ pub(crate) const META_LAST: &[u8] = b"last";
 pub(crate) const META_NEXT_SESSION: &[u8] = b"next_session";
 /// A migration that was begun: how far it is.
 pub(crate) const META_MIGRATION: &[u8] = b"migration";
+/// An import that was begun: a store with this in it is not whole.
+pub(crate) const META_IMPORT: &[u8] = b"import";
 /// Sessions whose removal was begun: this, and the session.
 pub(crate) const META_DYING: &[u8] = b"dying/";
 
@@ -109,6 +111,11 @@ pub(crate) fn parse_queue_key(key: &[u8]) -> Option<(SessionId, u64)> {
 /// Of a message or its count.
 pub(crate) fn position_key(position: u64) -> [u8; 8] {
     position.to_be_bytes()
+}
+
+/// The position of such a key.
+pub(crate) fn parse_position_key(key: &[u8]) -> Option<u64> {
+    key.try_into().ok().map(u64::from_be_bytes)
 }
 
 /// Of a packet id of a session, in `inflight` and `inbound`.

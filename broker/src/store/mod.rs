@@ -14,6 +14,7 @@ mod fold;
 mod health;
 pub(crate) mod layout;
 mod log;
+pub(crate) mod offline;
 mod open;
 mod read;
 mod record;
@@ -24,7 +25,7 @@ pub(crate) use change::{Change, Receivers};
 #[cfg(test)]
 pub(crate) use committer::Committer;
 pub(crate) use disk::{DiskOptions, OpenError};
-pub(crate) use engine::EngineError;
+pub(crate) use engine::{Engine, EngineError};
 pub(crate) use fold::packet_id;
 pub(crate) use health::State;
 pub(crate) use open::{Recovered, RecoveredSession};
@@ -33,7 +34,7 @@ pub(crate) use record::{FlightState, Held, KeptWill, SessionRecord};
 
 use crate::ingress::message::Message;
 use crate::now::Clock;
-use engine::{Engine, Report};
+use engine::Report;
 use health::Health;
 use log::{Log, Urgency};
 use std::sync::Arc;

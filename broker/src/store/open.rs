@@ -86,6 +86,9 @@ impl Store {
         pending_bytes_max: usize,
     ) -> Result<(Self, Recovered, Committer), OpenError> {
         let clock = Clock::read();
+        if engine.get(Keyspace::Meta, layout::META_IMPORT)?.is_some() {
+            return Err(OpenError::Incomplete);
+        }
         let last = migrate(&*engine, STEPS)?;
         let (recovered, dying) = recover(&*engine, clock)?;
         let log = Arc::new(Log::new(last.position, pending_bytes_max));

@@ -80,6 +80,9 @@ pub(crate) enum OpenError {
         "the file 'tip' is damaged, so nobody knows whether something is missing; start with --accept-loss to go on"
     )]
     DamagedTip,
+    /// Somebody began to fill it, and did not come to the end.
+    #[error("an import into it was broken off, so it is not whole: remove its folder, and import again")]
+    Incomplete,
     /// A later version of the program wrote it.
     #[error(
         "it was written by a later version: its layout is {found}, and {ours} is the newest that is known here"
@@ -144,9 +147,30 @@ impl Handles {
 impl Disk {
     /// Opens the store in its folder, or begins one there.
     pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
-        let make =
-            |path: &Path| std::fs::create_dir_all(path).map_err(|why| OpenError::Engine(io_error(&why)));
-        make(&options.path)?;
+        std::fs::create_dir_all(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        let accept_loss = options.accept_loss;
+        let (disk, doubt) = Self::look(options)?;
+        let last = disk.last()?;
+        match doubt {
+            Some(doubt) if !accept_loss => return Err(doubt),
+            _ if accept_loss => {
+                tracing::warn!(position = last.position.0, "going on with what is there: --accept-loss");
+            }
+            _ => {}
+        }
+        disk.tip.lock().set(last, true).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        disk.room.set_ballast();
+        Ok(disk)
+    }
+
+    /// Whether there is a store in a folder.
+    pub(crate) fn is_there(folder: &Path) -> bool {
+        folder.join("keyspaces").is_dir()
+    }
+
+    /// Opens the store in its folder to be looked at: with what is missing of it, as far as can be told.
+    /// Changes nothing of what tells that.
+    pub(crate) fn look(options: DiskOptions) -> Result<(Self, Option<OpenError>), OpenError> {
         let room = Room::new(&options.path, options.ballast_bytes);
         let handles = Handles::open(&options).map_err(|why| match why {
             fjall::Error::Locked => OpenError::InUse,
@@ -154,17 +178,11 @@ impl Disk {
         })?;
         let last = handles.last()?;
         let (tip, known) = Tip::open(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        match known {
-            Err(TipError) if !options.accept_loss => return Err(OpenError::DamagedTip),
-            Ok(known) if !options.accept_loss => compare(last, known)?,
-            Ok(_) | Err(TipError) => {
-                tracing::warn!(position = last.position.0, "going on with what is there: --accept-loss");
-            }
-        }
-        let mut tip = tip;
-        tip.set(last, true).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        room.set_ballast();
-        Ok(Self { options, handles: RwLock::new(Some(handles)), tip: Mutex::new(tip), room })
+        let doubt = match known {
+            Err(TipError) => Some(OpenError::DamagedTip),
+            Ok(known) => compare(last, known).err(),
+        };
+        Ok((Self { options, handles: RwLock::new(Some(handles)), tip: Mutex::new(tip), room }, doubt))
     }
 
     /// The handles; waits while they are opened anew.

@@ -44,26 +44,18 @@ impl Entry {
     /// An entry's bytes, for these terms.
     pub(crate) fn encode(terms: &Terms, size: usize, body: Option<&[u8]>) -> Vec<u8> {
         let ids = terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
-        let group = terms.group();
-        let mut writer = Writer::new(VERSION, 16 + 4 * ids.len() + body.map_or(0, <[u8]>::len));
-        let flag = |is_set, flag| if is_set { flag } else { 0 };
-        writer.u8(terms.qos.bits()
-            | flag(terms.retain, RETAIN)
-            | flag(body.is_none(), SHARED_BODY)
-            | flag(!ids.is_empty(), IDS)
-            | flag(group.is_some(), GROUP));
-        writer.u32(u32::try_from(size).unwrap_or(u32::MAX));
-        if !ids.is_empty() {
-            writer.u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
-            for id in ids {
-                writer.u32(id.get());
-            }
-        }
-        if let Some(group) = group {
-            writer.bytes(group.name().to_string().as_bytes());
-        }
-        writer.raw(body.unwrap_or_default());
-        writer.finish()
+        let group = terms.group().map(|group| group.name());
+        let size = u32::try_from(size).unwrap_or(u32::MAX);
+        write((terms.qos, terms.retain), ids, group, size, body)
+    }
+
+    /// Its bytes.
+    pub(crate) fn to_bytes(&self) -> Vec<u8> {
+        let body = match &self.body {
+            Body::Inline(body) => Some(&body[..]),
+            Body::Shared => None,
+        };
+        write((self.qos, self.retain), &self.subscription_ids, self.group.as_ref(), self.size, body)
     }
 
     /// The size that the entry of these bytes says, of its message.
@@ -104,6 +96,34 @@ impl Entry {
         let qos = Qos::from_bits(flags & QOS).ok_or(Malformed)?;
         Ok(Self { qos, retain: has(RETAIN), subscription_ids, group, size, body })
     }
+}
+
+fn write(
+    (qos, retain): (Qos, bool),
+    ids: &[SubscriptionId],
+    group: Option<&SubscriptionFilter>,
+    size: u32,
+    body: Option<&[u8]>,
+) -> Vec<u8> {
+    let mut writer = Writer::new(VERSION, 16 + 4 * ids.len() + body.map_or(0, <[u8]>::len));
+    let flag = |is_set, flag| if is_set { flag } else { 0 };
+    writer.u8(qos.bits()
+        | flag(retain, RETAIN)
+        | flag(body.is_none(), SHARED_BODY)
+        | flag(!ids.is_empty(), IDS)
+        | flag(group.is_some(), GROUP));
+    writer.u32(size);
+    if !ids.is_empty() {
+        writer.u32(u32::try_from(ids.len()).unwrap_or(u32::MAX));
+        for id in ids {
+            writer.u32(id.get());
+        }
+    }
+    if let Some(group) = group {
+        writer.bytes(group.to_string().as_bytes());
+    }
+    writer.raw(body.unwrap_or_default());
+    writer.finish()
 }
 
 /// A message that was given a packet id.

@@ -4,6 +4,7 @@ use super::fields::{Malformed, Reader, Writer};
 use crate::ingress::message::{Kept, Message};
 use crate::now::Clock;
 use bytes::Bytes;
+use bytestring::ByteString;
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat, UserProperties};
 use sealmq_protocol::{Qos, TopicName};
 
@@ -23,49 +24,120 @@ const RESPONSE_TOPIC: u8 = 0b0000_1000;
 const CORRELATION_DATA: u8 = 0b0001_0000;
 const USER_PROPERTIES: u8 = 0b0010_0000;
 
+/// A message as it stands in a record: its expiry is a time of the calendar.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct MessageRecord {
+    pub(crate) topic: TopicName,
+    pub(crate) payload: Bytes,
+    pub(crate) qos: Qos,
+    pub(crate) retain: bool,
+    pub(crate) confidential: bool,
+    /// Milliseconds since 1970.
+    pub(crate) expires_ms: Option<u64>,
+    pub(crate) properties: Option<Box<MessageProperties>>,
+    /// The client id of who published it, where it is retained.
+    pub(crate) publisher: Option<ByteString>,
+}
+
+impl std::fmt::Debug for MessageRecord {
+    /// Without payload: payloads are never logged.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("MessageRecord")
+            .field("topic", &self.topic)
+            .field("payload_bytes", &self.payload.len())
+            .finish_non_exhaustive()
+    }
+}
+
+/// The same, of something else.
+struct Parts<'a> {
+    topic: &'a TopicName,
+    payload: &'a [u8],
+    qos: Qos,
+    retain: bool,
+    confidential: bool,
+    expires_ms: Option<u64>,
+    properties: Option<&'a MessageProperties>,
+    publisher: Option<&'a ByteString>,
+}
+
 /// A message's bytes.
 pub(crate) fn encode_message(message: &Message, clock: Clock) -> Vec<u8> {
-    let mut writer = Writer::new(VERSION, message.size() + 32);
-    let flags = message.qos().bits()
-        | flag(message.retain(), RETAIN)
-        | flag(message.confidential(), CONFIDENTIAL)
-        | flag(message.expires().is_some(), EXPIRES)
-        | flag(message.properties().is_some(), PROPERTIES)
-        | flag(message.publisher().is_some(), PUBLISHER);
-    writer.u8(flags).bytes(message.topic().as_str().as_bytes()).bytes(message.payload());
-    if let Some(expires) = message.expires() {
-        writer.u64(clock.unix_ms(expires));
-    }
-    if let Some(properties) = message.properties() {
-        encode_properties(&mut writer, properties);
-    }
-    if let Some(publisher) = message.publisher() {
-        writer.bytes(publisher.as_bytes());
-    }
-    writer.finish()
+    let parts = Parts {
+        topic: message.topic(),
+        payload: message.payload(),
+        qos: message.qos(),
+        retain: message.retain(),
+        confidential: message.confidential(),
+        expires_ms: message.expires().map(|expires| clock.unix_ms(expires)),
+        properties: message.properties(),
+        publisher: message.publisher(),
+    };
+    parts.encode(message.size() + 32)
 }
 
 /// The message of these bytes, of which it keeps slices.
 pub(crate) fn decode_message(record: Bytes, clock: Clock) -> Result<Message, Malformed> {
-    let mut reader = Reader::new(record, VERSION)?;
-    let flags = reader.u8()?;
-    let has = |flag| flags & flag != 0;
-    let topic = TopicName::from_bytes(reader.bytes()?).map_err(|_| Malformed)?;
-    let payload = reader.bytes()?;
-    let expires = has(EXPIRES).then(|| reader.u64()).transpose()?.map(|at| clock.instant(at));
-    let properties = has(PROPERTIES).then(|| decode_properties(&mut reader)).transpose()?.map(Box::new);
-    let publisher = has(PUBLISHER).then(|| reader.text()).transpose()?;
-    reader.end()?;
-    Ok(Message::of_store(Kept {
-        topic,
-        payload,
-        qos: Qos::from_bits(flags & QOS).ok_or(Malformed)?,
-        retain: has(RETAIN),
-        confidential: has(CONFIDENTIAL),
-        expires,
-        properties,
-        publisher,
-    }))
+    let MessageRecord { topic, payload, qos, retain, confidential, expires_ms, properties, publisher } =
+        MessageRecord::decode(record)?;
+    let expires = expires_ms.map(|at| clock.instant(at));
+    Ok(Message::of_store(Kept { topic, payload, qos, retain, confidential, expires, properties, publisher }))
+}
+
+impl Parts<'_> {
+    fn encode(&self, room: usize) -> Vec<u8> {
+        let mut writer = Writer::new(VERSION, room);
+        let flags = self.qos.bits()
+            | flag(self.retain, RETAIN)
+            | flag(self.confidential, CONFIDENTIAL)
+            | flag(self.expires_ms.is_some(), EXPIRES)
+            | flag(self.properties.is_some(), PROPERTIES)
+            | flag(self.publisher.is_some(), PUBLISHER);
+        writer.u8(flags).bytes(self.topic.as_str().as_bytes()).bytes(self.payload);
+        if let Some(expires_ms) = self.expires_ms {
+            writer.u64(expires_ms);
+        }
+        if let Some(properties) = self.properties {
+            encode_properties(&mut writer, properties);
+        }
+        if let Some(publisher) = self.publisher {
+            writer.bytes(publisher.as_bytes());
+        }
+        writer.finish()
+    }
+}
+
+impl MessageRecord {
+    /// Its bytes.
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        let parts = Parts {
+            topic: &self.topic,
+            payload: &self.payload,
+            qos: self.qos,
+            retain: self.retain,
+            confidential: self.confidential,
+            expires_ms: self.expires_ms,
+            properties: self.properties.as_deref(),
+            publisher: self.publisher.as_ref(),
+        };
+        parts.encode(self.payload.len() + 128)
+    }
+
+    /// The message of these bytes, of which it keeps slices.
+    pub(crate) fn decode(record: Bytes) -> Result<Self, Malformed> {
+        let mut reader = Reader::new(record, VERSION)?;
+        let flags = reader.u8()?;
+        let has = |flag| flags & flag != 0;
+        let topic = TopicName::from_bytes(reader.bytes()?).map_err(|_| Malformed)?;
+        let payload = reader.bytes()?;
+        let expires_ms = has(EXPIRES).then(|| reader.u64()).transpose()?;
+        let properties = has(PROPERTIES).then(|| decode_properties(&mut reader)).transpose()?.map(Box::new);
+        let publisher = has(PUBLISHER).then(|| reader.text()).transpose()?;
+        reader.end()?;
+        let qos = Qos::from_bits(flags & QOS).ok_or(Malformed)?;
+        let (retain, confidential) = (has(RETAIN), has(CONFIDENTIAL));
+        Ok(Self { topic, payload, qos, retain, confidential, expires_ms, properties, publisher })
+    }
 }
 
 fn flag(is_set: bool, flag: u8) -> u8 {

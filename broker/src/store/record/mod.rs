@@ -7,5 +7,5 @@ mod message;
 mod session;
 
 pub(crate) use entry::{Body, Entry, Flight, FlightState};
-pub(crate) use message::{decode_message, encode_message};
+pub(crate) use message::{MessageRecord, decode_message, encode_message};
 pub(crate) use session::{Held, KeptWill, SessionRecord, decode_subscription, encode_subscription};
