@@ -337,7 +337,9 @@ fn suback_answers_each_filter_in_order() {
     session.handle_permitted(subscribe(&filters), &[false, false, true, true]);
     let Some(Action::Subscribe(granted)) = session.poll_action() else { panic!() };
     assert!(matches!(granted.as_slice(), [only] if only.filter.to_string() == "a/#" && only.is_new));
-    let Some(Action::Send(Packet::SubAck(SubAck { reasons, .. }))) = session.poll_action() else { panic!() };
+    let Some(Action::SendKept(Packet::SubAck(SubAck { reasons, .. }))) = session.poll_action() else {
+        panic!()
+    };
     let (invalid, refused) = (ReasonCode::TopicFilterInvalid, ReasonCode::NotAuthorized);
     assert_eq!(reasons, [invalid, refused, ReasonCode::GrantedQos2, ReasonCode::QuotaExceeded]);
 }

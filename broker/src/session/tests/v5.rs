@@ -318,7 +318,7 @@ fn what_is_turned_off_is_refused_by_its_own_code() {
     let reasons = |session: &mut Session, subscribe: Subscribe| {
         session.handle_permitted(subscribe, &[true, true, true]);
         session.poll_action();
-        let Some(Action::Send(Packet::SubAck(ack))) = session.poll_action() else { panic!() };
+        let Some(Action::SendKept(Packet::SubAck(ack))) = session.poll_action() else { panic!() };
         ack.reasons
     };
     let said = reasons(&mut session, subscribe(&[("a/#", 0), ("$share/g/a", 0), ("a", 2)]));
