@@ -35,7 +35,7 @@ pub(crate) fn open(config: &Config, accept_loss: bool) -> Result<(Store, Recover
         ballast_bytes: storage.ballast_bytes,
         accept_loss,
     };
-    let opened = Store::open(options, durability, storage.pending_bytes_max, fail);
+    let opened = Store::open(options, durability, storage.pending_bytes_max, |error| fail(&error));
     let (store, recovered) =
         opened.map_err(|why| StartError::file(&path, format!("the store cannot be opened: {why}")))?;
     tracing::info!(
@@ -47,7 +47,7 @@ pub(crate) fn open(config: &Config, accept_loss: bool) -> Result<(Store, Recover
 
 /// The store has failed: what was not acknowledged is not promised, and what the system still has in memory
 /// is not to be trusted. A new start reads what is on disk.
-fn fail(error: EngineError) {
+fn fail(error: &EngineError) {
     tracing::error!("the store has failed, and with it the broker ends: {error}");
     std::process::exit(FAILED);
 }

@@ -162,10 +162,10 @@ impl Router {
         };
         for target in &audience.targets {
             let terms = target.terms(message);
-            note(self.hand_to(&target.mailbox, message, terms, &mut detached, turn));
+            note(Self::hand_to(&target.mailbox, message, terms, &mut detached, turn));
         }
         for group in &audience.groups {
-            note(self.hand_to_one_of(group, message, Among::Everybody, &mut detached, turn));
+            note(Self::hand_to_one_of(group, message, Among::Everybody, &mut detached, turn));
         }
         // Where somebody has it, a publisher that took it for lost would send it twice.
         let reason = if (dropped || !kept) && !taken {
@@ -185,7 +185,6 @@ impl Router {
 
     #[inline]
     fn hand_to(
-        &self,
         mailbox: &Arc<Mailbox>,
         message: &Arc<Message>,
         terms: Terms,
@@ -202,7 +201,6 @@ impl Router {
     /// Hands a message to one member of a group: whose turn it is, or the next, if that one went away
     /// just now.
     fn hand_to_one_of(
-        &self,
         group: &Group,
         message: &Arc<Message>,
         among: Among,
@@ -213,7 +211,7 @@ impl Router {
             let (chosen, asked) = group.choose(message, among);
             turn.work += asked;
             let Some(Member { mailbox, terms }) = chosen else { break };
-            let handed = self.hand_to(&mailbox, message, terms, detached, turn);
+            let handed = Self::hand_to(&mailbox, message, terms, detached, turn);
             if handed != Handed::Unwanted {
                 return handed;
             }

@@ -93,12 +93,12 @@ impl Group {
     }
 
     /// By which a message comes to a member; what it brought before it left still came by the group.
-    pub(crate) fn via(self: &Arc<Self>, session: SessionId) -> Option<Arc<Via>> {
+    pub(crate) fn via(self: &Arc<Self>, session: SessionId) -> Arc<Via> {
         let members = self.members.read();
         let member = members.binary_search_by_key(&session, |member| member.session).ok();
         let via = member.and_then(|at| members.get(at)).map(|member| member.via.clone());
         let gone = || Arc::new(Via { subscription_ids: Vec::new(), group: Some(self.clone()) });
-        Some(via.unwrap_or_else(gone))
+        via.unwrap_or_else(gone)
     }
 
     /// How many members there are.

@@ -47,13 +47,12 @@ impl Router {
         let is_shared = store::is_shared(&receivers, message);
         turn.changes.push(Change::Queued { message: message.clone(), to: receivers });
         let position = self.store.append(&mut turn.changes).1;
-        self.push_admitted(message, Place::new(position, is_shared), detached, turn);
+        Self::push_admitted(message, Place::new(position, is_shared), detached, turn);
         position
     }
 
     /// Pushes a message that was appended last.
     fn push_admitted(
-        &self,
         message: &Arc<Message>,
         place: Option<Place>,
         detached: &mut Option<Arc<Message>>,
@@ -93,7 +92,7 @@ impl Router {
         for delivery in orphans {
             let Some(group) = delivery.terms.group() else { continue };
             let mut detached = None;
-            let handed = self.hand_to_one_of(group, &delivery.message, among, &mut detached, turn);
+            let handed = Self::hand_to_one_of(group, &delivery.message, among, &mut detached, turn);
             if handed == Handed::Unwanted {
                 left.push_back(delivery);
                 continue;
@@ -110,7 +109,7 @@ impl Router {
     pub(crate) fn delivery(&self, session: SessionId, waiting: Waiting) -> Delivery {
         let Waiting { place, qos, retain, subscription_ids, group, message } = waiting;
         let via = match group.and_then(|name| self.group(&name)) {
-            Some(group) => group.via(session),
+            Some(group) => Some(group.via(session)),
             None => Via::own(subscription_ids),
         };
         Delivery { message, terms: Terms { qos, retain, via }, place: Some(place) }

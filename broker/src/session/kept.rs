@@ -107,7 +107,7 @@ impl Kept {
 
     /// Whether a message may be sent only once its packet id is kept.
     #[inline]
-    pub(super) fn must_wait(&self, delivery: &Delivery) -> bool {
+    pub(super) fn must_wait(delivery: &Delivery) -> bool {
         delivery.place.is_some() && delivery.terms.qos == Qos::ExactlyOnce
     }
 

@@ -234,7 +234,7 @@ impl Outbound {
             if in_flight && !self.has_window() {
                 return None;
             }
-            if self.kept.must_wait(delivery) {
+            if Kept::must_wait(delivery) {
                 let delivery = self.pending.pop_front()?;
                 self.stage(delivery);
                 continue;

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 /// See the module's description.
 pub(super) struct Scans {
     /// In the order of the subscriptions.
-    scans: BTreeMap<u64, Scan>,
+    by_turn: BTreeMap<u64, Scan>,
     /// Which scan is of which filter.
     by_filter: BTreeMap<TopicFilter, u64>,
     begun: u64,
@@ -33,7 +33,7 @@ struct Scan {
 
 impl Default for Scans {
     fn default() -> Self {
-        Self { scans: BTreeMap::new(), by_filter: BTreeMap::new(), begun: 0, may_go_on: true }
+        Self { by_turn: BTreeMap::new(), by_filter: BTreeMap::new(), begun: 0, may_go_on: true }
     }
 }
 
@@ -51,19 +51,19 @@ impl Scans {
         self.by_filter.insert(filter.clone(), self.begun);
         let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
         let but = subscription.options.no_local.then(|| client_id.clone());
-        self.scans.insert(self.begun, Scan { filter, terms, but, until, after: None });
+        self.by_turn.insert(self.begun, Scan { filter, terms, but, until, after: None });
     }
 
     /// Nobody listens to `filter` any more.
     pub(super) fn cancel(&mut self, filter: &TopicFilter) {
         if let Some(number) = self.by_filter.remove(filter) {
-            self.scans.remove(&number);
+            self.by_turn.remove(&number);
         }
     }
 
     /// The page to be asked for, if it is time for one.
     pub(super) fn poll(&mut self) -> Option<Action> {
-        let (_, scan) = self.scans.first_key_value().filter(|_| self.may_go_on)?;
+        let (_, scan) = self.by_turn.first_key_value().filter(|_| self.may_go_on)?;
         self.may_go_on = false;
         let (filter, until, after) = (scan.filter.clone(), scan.until, scan.after.clone());
         Some(Action::ReadRetained { filter, until, after })
@@ -71,7 +71,7 @@ impl Scans {
 
     /// The page that was asked for: of the first scan, since it comes before anything else.
     pub(super) fn take_page(&mut self, page: Page) -> Vec<Delivery> {
-        let Some(mut first) = self.scans.first_entry() else { return Vec::new() };
+        let Some(mut first) = self.by_turn.first_entry() else { return Vec::new() };
         let scan = first.get_mut();
         scan.after = page.next;
         let (granted, but, last) = (scan.terms.clone(), scan.but.clone(), scan.after.is_none());

@@ -131,6 +131,24 @@ impl Receivers {
 }
 
 impl Change {
+    /// The session that it changes, and that must be there for it.
+    pub(super) fn session(&self) -> Option<SessionId> {
+        match self {
+            Self::Session(record) => Some(record.session),
+            Self::Subscribed { session, .. }
+            | Self::Unsubscribed { session, .. }
+            | Self::Sent { session, .. }
+            | Self::Released { session, .. }
+            | Self::Done { session, .. }
+            | Self::Removed { session, .. }
+            | Self::Received { session, .. }
+            | Self::Completed { session, .. } => Some(*session),
+            Self::SessionEnded { .. } | Self::Queued { .. } | Self::Retained { .. } | Self::Taken { .. } => {
+                None
+            }
+        }
+    }
+
     /// What it takes in memory, bytes, about.
     pub(super) fn bytes(&self) -> usize {
         match self {

@@ -128,14 +128,12 @@ impl Making<'_> {
     /// What is removed by this batch that it would put.
     fn look_ahead(&mut self, changes: &[Change]) {
         for change in changes {
-            let (session, place) = match change {
-                Change::Released { session, place, .. }
-                | Change::Removed { session, place }
-                | Change::Done { session, place: Some(place), .. } => (*session, *place),
-                _ => continue,
-            };
-            if place.position().0 >= self.first {
-                self.passing.insert((session, place.position().0));
+            if let Change::Released { session, place, .. }
+            | Change::Removed { session, place }
+            | Change::Done { session, place: Some(place), .. } = change
+                && place.position().0 >= self.first
+            {
+                self.passing.insert((*session, place.position().0));
             }
         }
     }
@@ -149,23 +147,8 @@ impl Making<'_> {
     }
 
     fn take(&mut self, position: u64, change: &Change) -> Result<(), EngineError> {
-        let about = match change {
-            Change::Session(record) => Some(record.session),
-            Change::Subscribed { session, .. }
-            | Change::Unsubscribed { session, .. }
-            | Change::Sent { session, .. }
-            | Change::Released { session, .. }
-            | Change::Done { session, .. }
-            | Change::Removed { session, .. }
-            | Change::Received { session, .. }
-            | Change::Completed { session, .. } => Some(*session),
-            Change::SessionEnded { .. }
-            | Change::Queued { .. }
-            | Change::Retained { .. }
-            | Change::Taken { .. } => None,
-        };
         // What comes after a session's end finds nothing to change, and must leave nothing behind.
-        if about.is_some_and(|session| self.fold.ended.contains(&session)) {
+        if change.session().is_some_and(|session| self.fold.ended.contains(&session)) {
             return Ok(());
         }
         match change {
@@ -179,8 +162,22 @@ impl Making<'_> {
                 self.delete(Keyspace::Subscription, layout::subscription_key(*session, filter));
             }
             Change::Queued { message, to } => self.take_queued(position, message, to),
-            Change::Sent { .. } | Change::Released { .. } | Change::Done { .. } => {
-                self.take_flight(change)?
+            Change::Sent { session, sequence, place } => {
+                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Published };
+                let key = layout::packet_key(*session, packet_id(*sequence));
+                self.put_fresh(Keyspace::Inflight, key, flight.encode());
+            }
+            Change::Released { session, sequence, place } => {
+                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Released };
+                let key = layout::packet_key(*session, packet_id(*sequence));
+                self.put(Keyspace::Inflight, key, flight.encode());
+                self.remove(*session, *place)?;
+            }
+            Change::Done { session, sequence, place } => {
+                self.delete_fresh(Keyspace::Inflight, layout::packet_key(*session, packet_id(*sequence)));
+                if let Some(place) = place {
+                    self.remove(*session, *place)?;
+                }
             }
             Change::Removed { session, place } => self.remove(*session, *place)?,
             Change::Received { session, packet_id } => {
@@ -246,30 +243,6 @@ impl Making<'_> {
         }
     }
 
-    fn take_flight(&mut self, change: &Change) -> Result<(), EngineError> {
-        match change {
-            Change::Sent { session, sequence, place } => {
-                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Published };
-                let key = layout::packet_key(*session, packet_id(*sequence));
-                self.put_fresh(Keyspace::Inflight, key, flight.encode());
-            }
-            Change::Released { session, sequence, place } => {
-                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Released };
-                let key = layout::packet_key(*session, packet_id(*sequence));
-                self.put(Keyspace::Inflight, key, flight.encode());
-                self.remove(*session, *place)?;
-            }
-            Change::Done { session, sequence, place } => {
-                self.delete_fresh(Keyspace::Inflight, layout::packet_key(*session, packet_id(*sequence)));
-                if let Some(place) = place {
-                    self.remove(*session, *place)?;
-                }
-            }
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// A key that is there for a short while, mostly.
     fn put_fresh(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
         let key = (keyspace, key);
@@ -312,7 +285,7 @@ impl Making<'_> {
             let count = match known {
                 Some(count) => count,
                 None => match self.engine.get(Keyspace::Refs, &key)? {
-                    Some(value) => value.as_ref().try_into().map(u32::from_be_bytes).unwrap_or(0),
+                    Some(value) => value.as_ref().try_into().map_or(0, u32::from_be_bytes),
                     None => 0,
                 },
             };

@@ -146,11 +146,6 @@ impl Store {
         std::future::poll_fn(|cx| self.poll_applied(position, cx)).await;
     }
 
-    /// The position of the newest change.
-    pub(crate) fn newest(&self) -> Position {
-        self.kept.as_ref().map_or(Position::START, |kept| kept.log.newest())
-    }
-
     /// Ready when there is room for more changes: who brings them is to be read no further meanwhile.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.kept.as_ref().map_or(Poll::Ready(()), |kept| kept.log.poll_room(cx))

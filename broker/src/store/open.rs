@@ -110,13 +110,12 @@ pub(super) fn migrate(engine: &dyn Engine, steps: &[Step]) -> Result<Last, OpenE
         last = batch.last();
         Ok(last)
     };
-    let found = match engine.get(Keyspace::Meta, layout::META_SCHEMA)? {
-        Some(value) => number(&value)?,
-        None => {
-            let schema = (Keyspace::Meta, layout::META_SCHEMA.to_vec());
-            commit(&Ops::from([(schema, Some(ours.to_be_bytes().to_vec()))]))?;
-            ours
-        }
+    let found = if let Some(value) = engine.get(Keyspace::Meta, layout::META_SCHEMA)? {
+        number(&value)?
+    } else {
+        let schema = (Keyspace::Meta, layout::META_SCHEMA.to_vec());
+        commit(&Ops::from([(schema, Some(ours.to_be_bytes().to_vec()))]))?;
+        ours
     };
     if found > ours {
         return Err(OpenError::Newer { found, ours });

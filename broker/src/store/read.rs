@@ -151,14 +151,12 @@ fn read_waiting(
         Entry::decode(record).map_err(|_| corrupt("an entry of a queue"))?;
     let is_shared = body == Body::Shared;
     let body = match body {
-        Body::Inline(body) => body,
-        Body::Shared => match engine.get(Keyspace::Message, &layout::position_key(position))? {
-            Some(body) => body,
-            None => {
-                tracing::warn!(position, "a message that waits for a session is not there");
-                return Ok(None);
-            }
-        },
+        Body::Inline(body) => Some(body),
+        Body::Shared => engine.get(Keyspace::Message, &layout::position_key(position))?,
+    };
+    let Some(body) = body else {
+        tracing::warn!(position, "a message that waits for a session is not there");
+        return Ok(None);
     };
     let message = decode_message(body, clock).map_err(|_| corrupt("a message"))?;
     let place = Place::new(Position(position), is_shared).ok_or_else(|| corrupt("a position"))?;

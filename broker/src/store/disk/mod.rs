@@ -172,9 +172,8 @@ impl Disk {
     /// Changes nothing of what tells that.
     pub(crate) fn look(options: DiskOptions) -> Result<(Self, Option<OpenError>), OpenError> {
         let room = Room::new(&options.path, options.ballast_bytes);
-        let handles = Handles::open(&options).map_err(|why| match why {
-            fjall::Error::Locked => OpenError::InUse,
-            why => OpenError::Engine(error(why)),
+        let handles = Handles::open(&options).map_err(|why| {
+            if matches!(why, fjall::Error::Locked) { OpenError::InUse } else { OpenError::Engine(error(why)) }
         })?;
         let last = handles.last()?;
         let (tip, known) = Tip::open(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
@@ -329,22 +328,24 @@ impl Engine for Disk {
     }
 }
 
+#[expect(clippy::needless_pass_by_value, reason = "it is what `map_err` gives")]
 fn error(why: fjall::Error) -> EngineError {
-    let io = |why: &(dyn Error + 'static)| why.downcast_ref::<io::Error>().map(io_error);
-    match why {
-        fjall::Error::Io(why) => io_error(&why),
-        fjall::Error::Poisoned => EngineError::Failed("a write or a sync failed before".into()),
-        why => {
-            // What went wrong in a table can be an error of the system as well.
-            let found = why.source().and_then(|inner| io(inner).or_else(|| inner.source().and_then(io)));
-            found.unwrap_or_else(|| EngineError::Corrupt(format!("a file of the store is damaged: {why:?}")))
-        }
+    if let fjall::Error::Io(why) = &why {
+        return io_error(why);
     }
+    if matches!(why, fjall::Error::Poisoned) {
+        return EngineError::Failed("a write or a sync failed before".into());
+    }
+    // What went wrong in a table can be an error of the system as well.
+    let io = |why: &(dyn Error + 'static)| why.downcast_ref::<io::Error>().map(io_error);
+    let found = why.source().and_then(|inner| io(inner).or_else(|| inner.source().and_then(io)));
+    found.unwrap_or_else(|| EngineError::Corrupt(format!("a file of the store is damaged: {why:?}")))
 }
 
 fn io_error(why: &io::Error) -> EngineError {
-    match why.kind() {
-        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => EngineError::NoSpace,
-        _ => EngineError::Failed(why.to_string()),
+    if matches!(why.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded) {
+        EngineError::NoSpace
+    } else {
+        EngineError::Failed(why.to_string())
     }
 }
