@@ -4,10 +4,14 @@
 use crate::broker::Broker;
 use crate::ingress::message::Message;
 use crate::router::Turn;
+use crate::store::Report;
 use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
+
+/// How long the store's engine is waited for.
+const ANSWER: Duration = Duration::from_millis(200);
 
 /// Publishes every value that has changed, each `interval`; zero publishes none.
 pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
@@ -16,11 +20,13 @@ pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
     }
     let mut said: BTreeMap<String, String> = BTreeMap::new();
     let mut turn = Turn::default();
+    let mut disk_use = DiskUse::default();
     let mut ticks = tokio::time::interval(interval);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        for (name, value) in report(&broker) {
+        let disk_use = disk_use.report(&broker).await;
+        for (name, value) in report(&broker).chain(store_state(&broker)).chain(disk_use) {
             if said.get(&name) == Some(&value) {
                 continue;
             }
@@ -63,4 +69,38 @@ fn report(broker: &Broker) -> impl Iterator<Item = (String, String)> {
         .chain(refused)
         .map(|(name, count)| (name, count.to_string()))
         .chain([version])
+}
+
+/// How the store is and how far; nothing where nothing is kept.
+fn store_state(broker: &Broker) -> Vec<(String, String)> {
+    let Some(health) = broker.store.health() else { return Vec::new() };
+    let position = broker.store.written().0.to_string();
+    vec![("store/health".to_owned(), health.name().to_owned()), ("store/position".to_owned(), position)]
+}
+
+/// What the store takes on disk. It answers no sooner than its engine, which may be at a long write: then
+/// the answer is taken at a later call.
+#[derive(Default)]
+struct DiskUse {
+    asked: Option<tokio::task::JoinHandle<Report>>,
+}
+
+impl DiskUse {
+    async fn report(&mut self, broker: &Arc<Broker>) -> Vec<(String, String)> {
+        if !broker.store.keeps() {
+            return Vec::new();
+        }
+        let ask = || {
+            let broker = broker.clone();
+            tokio::task::spawn_blocking(move || broker.store.report())
+        };
+        let asked = self.asked.get_or_insert_with(ask);
+        let Ok(answer) = tokio::time::timeout(ANSWER, asked).await else { return Vec::new() };
+        self.asked = None;
+        let Ok(report) = answer else { return Vec::new() };
+        vec![
+            ("store/journal bytes".to_owned(), report.journal_bytes.to_string()),
+            ("store/disk bytes".to_owned(), report.disk_bytes.to_string()),
+        ]
+    }
 }

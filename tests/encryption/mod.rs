@@ -39,7 +39,7 @@ const KEYS: [&[&str]; 10] = [
 ];
 
 /// `dev-9` has keys and is not enrolled.
-const RULES: &str = r##"
+pub(crate) const RULES: &str = r##"
 [[sender]]
 id = "dev-7"
 key = "keys/dev-7.pub.jwk"
@@ -170,7 +170,7 @@ impl Device {
     }
 
     /// An envelope that is new in this way.
-    fn seal_as(&self, freshness: Freshness, key: &TopicKey, topic: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn seal_as(&self, freshness: Freshness, key: &TopicKey, topic: &str, text: &str) -> Vec<u8> {
         seal(&self.key, Some(ContentKey::from(key)), topic, text.as_bytes(), freshness).unwrap()
     }
 
@@ -191,7 +191,11 @@ pub(crate) struct Plant {
 
 impl Plant {
     pub(crate) fn start() -> Self {
-        let broker = start();
+        Self::of(start())
+    }
+
+    /// With a broker that has these rules and keys.
+    pub(crate) fn of(broker: Broker) -> Self {
         let device = Device::enrolled(&broker, "dev-7");
         let key = topic_key(&broker, "aes256");
         let mut watcher = Wire::client_tls(&broker, "watcher");
@@ -199,8 +203,13 @@ impl Plant {
         Self { broker, device, key, watcher }
     }
 
+    /// The broker alone.
+    pub(crate) fn into_broker(self) -> Broker {
+        self.broker
+    }
+
     /// An envelope of the device.
-    fn seal(&self, topic: &str, text: &str) -> Vec<u8> {
+    pub(crate) fn seal(&self, topic: &str, text: &str) -> Vec<u8> {
         self.device.seal(&self.key, topic, text)
     }
 }

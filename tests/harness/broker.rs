@@ -7,7 +7,7 @@
 use super::PATIENCE;
 use super::certificates::certificates;
 use super::log::{Log, LogLine};
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::Write;
 use std::net::SocketAddr;
 use std::os::unix::fs::PermissionsExt;
@@ -32,6 +32,7 @@ pub(crate) struct Broker {
     child: Child,
     log: Log,
     dir: Arc<TempDir>,
+    config: String,
     listeners: Vec<Listening>,
 }
 
@@ -133,7 +134,27 @@ impl Broker {
 
     /// Its folder as it is now, for another broker; without configuration.
     pub(crate) fn into_setup(self) -> Setup {
-        Setup { dir: self.dir.clone(), config: String::new(), env: Vec::new() }
+        Setup { dir: self.dir.clone(), ..Setup::empty() }
+    }
+
+    /// Ends it with SIGKILL. Its folder and its configuration, for another start.
+    pub(crate) fn kill(mut self) -> Setup {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        self.again()
+    }
+
+    /// Ends it with SIGTERM. Its folder and its configuration, for another start.
+    pub(crate) fn end(mut self) -> Setup {
+        self.terminate();
+        let status = self.wait();
+        assert!(status.success(), "{status}");
+        self.again()
+    }
+
+    /// Its folder and its configuration, for another start once it has ended.
+    pub(crate) fn again(&self) -> Setup {
+        Setup { dir: self.dir.clone(), config: self.config.clone(), ..Setup::empty() }
     }
 
     /// Resident memory of the process, bytes.
@@ -166,12 +187,20 @@ pub(crate) struct Setup {
     dir: Arc<TempDir>,
     config: String,
     env: Vec<(String, String)>,
+    args: Vec<String>,
+    runner: Vec<String>,
 }
 
 impl Setup {
     /// A folder with nothing in it.
     pub(crate) fn empty() -> Self {
-        Self { dir: Arc::new(TempDir::new().unwrap()), config: String::new(), env: Vec::new() }
+        Self {
+            dir: Arc::new(TempDir::new().unwrap()),
+            config: String::new(),
+            env: Vec::new(),
+            args: Vec::new(),
+            runner: Vec::new(),
+        }
     }
 
     /// A folder with `ca.pem`, `server.pem` and `server.key`, and an empty configuration.
@@ -208,6 +237,18 @@ impl Setup {
         self
     }
 
+    /// One more argument for the broker.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
+    /// A program, with its arguments, that becomes the broker.
+    pub(crate) fn runner(mut self, program: &[String]) -> Self {
+        self.runner = program.to_vec();
+        self
+    }
+
     /// Runs `sealmq` with other arguments in the folder, to its end: `passwd`, `keys`, `seal`, ...
     pub(crate) fn run(&self, args: &[&str], stdin: impl AsRef<[u8]>) -> Output {
         run(self.dir(), args, stdin)
@@ -234,7 +275,9 @@ impl Setup {
     pub(crate) fn spawn(self) -> Broker {
         self.write_config();
         let file = self.dir().join("sealmq.toml");
-        self.launch([OsStr::new("--config"), file.as_os_str()])
+        let args = ["--config".into(), file.into_os_string()];
+        let more: Vec<OsString> = self.args.iter().map(Into::into).collect();
+        self.launch(args.into_iter().chain(more))
     }
 
     /// Writes `sealmq.toml` into the folder: for a broker that is about to read it, again maybe.
@@ -244,7 +287,9 @@ impl Setup {
 
     /// Starts `sealmq` with these arguments in the folder, without waiting.
     pub(crate) fn launch(self, args: impl IntoIterator<Item = impl AsRef<OsStr>>) -> Broker {
-        let mut child = Command::new(binary())
+        let mut runner = self.runner.iter().map(OsStr::new).chain([binary().as_os_str()]);
+        let mut child = Command::new(runner.next().unwrap())
+            .args(runner)
             .args(args)
             .current_dir(self.dir())
             .env("SEALMQ_TELEMETRY__LOG_JSON", "true")
@@ -257,7 +302,7 @@ impl Setup {
         let log = Log::default();
         log.follow(child.stdout.take().unwrap());
         log.follow(child.stderr.take().unwrap());
-        Broker { child, log, dir: self.dir, listeners: Vec::new() }
+        Broker { child, log, dir: self.dir, config: self.config, listeners: Vec::new() }
     }
 }
 

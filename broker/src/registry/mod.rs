@@ -219,7 +219,9 @@ impl Registry {
                 if let Some(due) = parked.due() {
                     self.due.lock().remove(&(due, client_id.clone()));
                 }
-                if !clean_start && owner.user.as_ref() == user {
+                // Its time may be over, and whoever ends it not come to it yet.
+                let is_over = parked.expires.is_some_and(|expires| expires <= Instant::now());
+                if !clean_start && !is_over && owner.user.as_ref() == user {
                     // Its client is back in time: a delayed will goes with the old connection.
                     let (session, mailbox) = (parked.session, owner.mailbox.clone());
                     let claimed = Claimed { session, mailbox, present: true, due_will: None };

@@ -62,7 +62,7 @@ impl Committer {
     /// Writes one batch of what is pending, and syncs what is due.
     pub(crate) fn step(&mut self) -> Result<(), EngineError> {
         if self.unwritten.is_none() {
-            let taken = self.log.take();
+            let taken = self.log.take(self.fold.is_removing());
             self.unwritten = self.fold(&taken)?;
         }
         if let Some((batch, position)) = &self.unwritten {
@@ -88,10 +88,10 @@ impl Committer {
 
     /// The batch that changes come to; none where they come to nothing, or where there are none.
     fn fold(&mut self, taken: &Taken) -> Result<Option<(Batch, Position)>, EngineError> {
-        if taken.changes.is_empty() && !self.fold.is_removing() {
+        if taken.positions == 0 {
             return Ok(None);
         }
-        let position = Position(taken.first + taken.changes.len() as u64 - 1);
+        let position = Position(taken.first + taken.positions - 1);
         let ops = self.fold.fold(taken.first, &taken.changes, &*self.engine)?;
         if ops.is_empty() {
             self.log.advance(position);

@@ -71,6 +71,8 @@ enum Sleep {
 pub(super) struct Taken {
     /// The position of the first change.
     pub(super) first: u64,
+    /// How many positions it has.
+    pub(super) positions: u64,
     pub(super) changes: Vec<Change>,
 }
 
@@ -249,13 +251,17 @@ impl Log {
         }
     }
 
-    /// Takes what is pending, as far as it makes one batch.
-    pub(super) fn take(&self) -> Taken {
+    /// Takes what is pending, as far as it makes one batch. Where nothing is and `anyhow` a batch will be
+    /// made, it has a position too, so that no two batches have the same.
+    pub(super) fn take(&self, anyhow: bool) -> Taken {
         let mut pending = self.pending.lock();
         let pending = &mut *pending;
         pending.sleep = Sleep::Awake;
-        let mut taken =
-            Taken { first: pending.first, changes: Vec::with_capacity(pending.changes.len().min(TAKEN_MAX)) };
+        let mut taken = Taken {
+            first: pending.first,
+            positions: 0,
+            changes: Vec::with_capacity(pending.changes.len().min(TAKEN_MAX)),
+        };
         let (mut bytes, mut is_whole) = (0, true);
         while !is_whole || (taken.changes.len() < TAKEN_MAX && bytes < TAKEN_BYTES_MAX) {
             let Some((change, is_last)) = pending.changes.pop_front() else { break };
@@ -263,7 +269,8 @@ impl Log {
             is_whole = is_last;
             taken.changes.push(change);
         }
-        pending.first += taken.changes.len() as u64;
+        taken.positions = (taken.changes.len() as u64).max(anyhow.into());
+        pending.first += taken.positions;
         pending.bytes = pending.bytes.saturating_sub(bytes);
         pending.awaited &= !pending.changes.is_empty();
         if pending.changes.is_empty() && pending.changes.capacity() > 2 * TAKEN_MAX {

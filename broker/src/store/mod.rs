@@ -25,7 +25,7 @@ pub(crate) use change::{Change, Receivers};
 #[cfg(test)]
 pub(crate) use committer::Committer;
 pub(crate) use disk::{DiskOptions, OpenError};
-pub(crate) use engine::{Engine, EngineError};
+pub(crate) use engine::{Engine, EngineError, Report};
 pub(crate) use fold::packet_id;
 pub(crate) use health::State;
 pub(crate) use open::{Recovered, RecoveredSession};
@@ -34,7 +34,6 @@ pub(crate) use record::{FlightState, Held, KeptWill, SessionRecord};
 
 use crate::ingress::message::Message;
 use crate::now::Clock;
-use engine::Report;
 use health::Health;
 use log::{Log, Urgency};
 use std::sync::Arc;
@@ -144,6 +143,11 @@ impl Store {
     /// Waits for that.
     pub(crate) async fn applied(&self, position: Position) {
         std::future::poll_fn(|cx| self.poll_applied(position, cx)).await;
+    }
+
+    /// The newest position of which everything is written.
+    pub(crate) fn written(&self) -> Position {
+        self.kept.as_ref().map_or(Position::START, |kept| kept.log.applied())
     }
 
     /// Ready when there is room for more changes: who brings them is to be read no further meanwhile.

@@ -1,0 +1,101 @@
+//! Sealed messages: still confidential, and still taken once.
+
+use crate::durability::{Way, every_way};
+use crate::encryption::{self, Plant, SECRET};
+use crate::harness::{Broker, Connect, Publish, Wire};
+use sealmq_crypto::Freshness;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const TOPIC: &str = "plant/7/level";
+
+fn start(way: Way) -> Plant {
+    Plant::of(encryption::setup().config(encryption::RULES).config(way.storage()).start())
+}
+
+/// A client that is away, and whose session has subscribed over TLS.
+fn absent(broker: &Broker) -> Connect {
+    let connect = Connect::new("absent").persistent();
+    let mut wire = Wire::open_tls(broker).connected(&connect, false);
+    wire.subscribe("plant/#", 2);
+    wire.subscribe("open", 1);
+    wire.disconnect();
+    connect
+}
+
+/// Queued and retained confidential messages reach a client over TLS, and never one on plaintext.
+#[test]
+fn confidential_messages_stay_so() {
+    every_way(|way| {
+        let plant = start(way);
+        let connect = absent(&plant.broker);
+        let mut sender = Wire::client(&plant.broker, "sender");
+        sender.publish(&Publish::new(TOPIC, plant.seal(TOPIC, SECRET)).qos(1, 1).retain());
+        sender.publish(&Publish::new(TOPIC, plant.seal(TOPIC, "second")).qos(2, 1));
+        sender.publish(&Publish::new("open", "for all").qos(1, 1));
+        let broker = way.restart(plant.into_broker());
+        let mut open = Wire::client(&broker, "open");
+        open.subscribe("#", 1);
+        open.expect_nothing_but_pong();
+        let mut secure = Wire::client_tls(&broker, "secure");
+        secure.subscribe("plant/#", 1);
+        assert!(secure.take(SECRET).retain);
+        // Over TLS all of it, in order.
+        let mut back = Wire::open_tls(&broker).connected(&connect, true);
+        for text in [SECRET, "second", "for all"] {
+            back.take(text);
+        }
+        back.expect_nothing_but_pong();
+        assert!(!broker.log().text().contains(SECRET));
+    });
+}
+
+#[test]
+fn confidential_messages_in_a_queue_do_not_come_on_plaintext() {
+    every_way(|way| {
+        let plant = start(way);
+        let connect = absent(&plant.broker);
+        let mut sender = Wire::client(&plant.broker, "sender");
+        sender.publish(&Publish::new(TOPIC, plant.seal(TOPIC, SECRET)).qos(1, 1));
+        sender.publish(&Publish::new("open", "for all").qos(1, 1));
+        let broker = way.restart(plant.into_broker());
+        let mut back = Wire::open(&broker).connected(&connect, true);
+        back.take("for all");
+        back.expect_nothing_but_pong();
+    });
+}
+
+/// What was acknowledged is refused when it comes again, by its number and by its time: also where nobody
+/// had subscribed, and whoever sends it.
+#[test]
+fn envelope_taken_before_is_refused_after() {
+    every_way(|way| {
+        let plant = start(way);
+        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let counted = plant.seal(TOPIC, "counted");
+        let timed = plant.device.seal_as(Freshness::Time(time), &plant.key, TOPIC, "timed");
+        let mut sender = Wire::client(&plant.broker, "sender");
+        // The last that was sent, but not the last in number.
+        let higher = plant.device.seal_as(Freshness::Seq(900), &plant.key, TOPIC, "higher");
+        let between = plant.device.seal_as(Freshness::Seq(850), &plant.key, TOPIC, "between");
+        for (id, envelope) in (1..).zip([&counted, &timed, &higher]) {
+            sender.publish(&Publish::new(TOPIC, envelope).qos(1, id));
+        }
+        // Nothing but the acknowledgements is waited for where that is enough.
+        let broker = plant.into_broker();
+        let broker = if way == Way::SyncKill { broker.kill().start() } else { way.restart(broker) };
+        let mut watcher = Wire::client_tls(&broker, "watcher");
+        watcher.subscribe("plant/#", 2);
+        let mut sender = Wire::client(&broker, "sender");
+        for (id, envelope) in (1..).zip([&counted, &timed, &higher]) {
+            sender.publish(&Publish::new(TOPIC, envelope).qos(1, id));
+        }
+        watcher.expect_nothing_but_pong();
+        let refused = |line: &crate::harness::log::LogLine| {
+            line.message() == "message refused" && line.field("reason") == Some("replayed")
+        };
+        broker.log().nth_line(2, refused);
+        // What is new inside the window is taken.
+        sender.publish(&Publish::new(TOPIC, &between).qos(1, 1));
+        watcher.take("between");
+    });
+}
