@@ -1,0 +1,3 @@
+//! What outlives the process: the store, and what an operator does with it.
+
+mod commands;
