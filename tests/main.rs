@@ -2,10 +2,10 @@
 //!
 //! The chapters: `conformance` holds the broker against MQTT 3.1.1 and MQTT 5, clause by clause;
 //! `durability` kills, fills, breaks and starts again; `encryption` seals and is refused; `lifecycle` starts,
-//! reloads and stops; `clients` are foreign ones; `overload` is too much of everything; `websocket` is MQTT in frames, with MQTT.js from node and from a
-//! browser; `tidy` holds the sources against the project's rules. What all share is in `harness`. Every test
-//! starts a broker of its own on ports that the system picks, so that all may run at once; but for those that
-//! need the fixed ports of a start without configuration.
+//! reloads and stops; `clients` are foreign ones; `overload` is too much of everything; `websocket` is MQTT in
+//! frames, with MQTT.js from node and from a browser; `tidy` holds the sources against the project's rules.
+//! What all share is in `harness`. Every test starts a broker of its own on ports that the system picks, so
+//! that all may run at once; but for those that need the fixed ports of a start without configuration.
 
 #![allow(
     clippy::unwrap_used,

@@ -89,7 +89,7 @@ impl Inner {
 }
 
 /// Whether it is under `$SYS/`, where ingress lets no client publish.
-fn is_report(message: &Message) -> bool {
+pub(crate) fn is_report(message: &Message) -> bool {
     message.topic().as_str().starts_with("$SYS/")
 }
 

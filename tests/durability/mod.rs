@@ -3,6 +3,7 @@
 //!
 //! Here is what the chapters share: the [`Way`]s in which a broker goes down, and what is awaited before.
 
+mod commands;
 mod full;
 mod preload;
 mod restart;

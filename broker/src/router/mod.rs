@@ -15,7 +15,7 @@ use crate::delivery::{SessionId, Subscription, Terms, Via};
 use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Pushed};
 use crate::metrics::Metrics;
-use crate::retained::{Order, Retained};
+use crate::retained::{Order, Retained, is_report};
 use crate::store::{Change, Position, Store};
 use bytestring::ByteString;
 use parking_lot::RwLock;
@@ -235,7 +235,8 @@ impl Router {
                 );
             }
         }
-        if self.store.keeps() {
+        // What the broker says of itself is said anew after a start.
+        if self.store.keeps() && !is_report(kept) {
             let message = (has_room && !kept.payload().is_empty()).then(|| kept.clone());
             turn.changes.push(Change::Retained { topic: kept.topic().clone(), message });
         }
