@@ -15,7 +15,7 @@ mod room;
 mod tests;
 mod tip;
 
-use super::batch::{Batch, Last};
+use super::batch::{Batch, Last, Op};
 use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit};
 use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
@@ -224,7 +224,15 @@ impl Engine for Disk {
     }
 
     fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
-        if !self.room.has_enough(batch.as_bytes().len()) {
+        // What leads to less may take of what is set aside: else nobody could empty a store that is full.
+        let brings = |op: Op<'_>| {
+            let bodies = [Keyspace::Queue, Keyspace::Message, Keyspace::Retained];
+            op.value.is_some() && bodies.contains(&op.keyspace)
+        };
+        let bytes = batch.as_bytes().len();
+        let enough =
+            if batch.ops().any(brings) { self.room.has_enough(bytes) } else { self.room.has_some(bytes) };
+        if !enough {
             return Err(EngineError::NoSpace);
         }
         let handles = self.handles()?;

@@ -8,6 +8,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What must stay free: memtables are written out by a thread that must never find the device full.
 const FREE_BYTES_MIN: u64 = 24 << 20;
+/// Of these, what is there for nobody but the threads of the engine.
+const LAST_BYTES: u64 = 8 << 20;
 /// Bytes committed between two looks at what is free.
 const LOOK_BYTES: u64 = 1 << 20;
 
@@ -47,6 +49,12 @@ impl Room {
         let enough = self.free() >= FREE_BYTES_MIN.saturating_add(4 * bytes.max(LOOK_BYTES));
         self.left.store(if enough { LOOK_BYTES } else { 0 }, Ordering::Relaxed);
         enough
+    }
+
+    /// Whether a batch that brings nothing new can be written.
+    pub(super) fn has_some(&self, bytes: usize) -> bool {
+        self.left.load(Ordering::Relaxed) >= bytes as u64
+            || self.free() >= LAST_BYTES.saturating_add(bytes as u64)
     }
 
     /// Whether the device is as good as full.
