@@ -7,6 +7,7 @@ mod commands;
 mod full;
 mod preload;
 mod restart;
+mod sync;
 
 use crate::harness::{Broker, Publish, Setup, Wire};
 

@@ -23,6 +23,7 @@ use sealmq_crypto::{Mark, SenderWindow};
 use sealmq_protocol::packet::PacketId;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 /// A step from one layout to the next: does a slice, given where the last one ended, and says where it ended;
@@ -67,7 +68,9 @@ impl Store {
         let engine: Arc<dyn Engine> = Arc::new(Disk::open(options)?);
         let (store, recovered, committer) = Self::over(engine, durability, pending_bytes_max)?;
         let run = move || {
-            if let Err(error) = committer.run() {
+            let ended = catch_unwind(AssertUnwindSafe(|| committer.run()));
+            let panicked = || Err(EngineError::Failed("its writer has panicked".into()));
+            if let Err(error) = ended.unwrap_or_else(|_| panicked()) {
                 failed(error);
             }
         };

@@ -24,6 +24,7 @@ use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use room::Room;
 use std::error::Error;
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use tip::{Tip, TipError};
 
@@ -118,7 +119,14 @@ impl Handles {
         self.keyspaces.get(keyspace.index()).ok_or_else(missing)
     }
 
+    /// Opens it. The engine asserts some of what it reads instead of checking it, so that a damaged file can be
+    /// a panic: that is an error like others.
     fn open(options: &DiskOptions) -> Result<Self, fjall::Error> {
+        catch_unwind(AssertUnwindSafe(|| Self::open_files(options)))
+            .unwrap_or(Err(fjall::Error::Unrecoverable))
+    }
+
+    fn open_files(options: &DiskOptions) -> Result<Self, fjall::Error> {
         let cache = u64::try_from(options.cache_bytes).unwrap_or(u64::MAX);
         let db = Database::builder(&options.path)
             .cache_size(cache)

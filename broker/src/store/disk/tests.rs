@@ -89,3 +89,94 @@ fn one_process_has_a_store_at_a_time() {
     drop(disk);
     assert!(Disk::open(options(folder.path())).is_ok());
 }
+
+/// Flips a bit here and there in journals and tables, each time in a copy: the store is refused, or a read
+/// fails, or everything is there. Never silence with something missing.
+fn flip(times: usize) {
+    const KEYS: u64 = 4_000;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("store");
+    let disk = Disk::open(options(&path)).unwrap();
+    let mut writer = Writer::new(&disk);
+    for n in 0..KEYS {
+        writer.write(&Ops::from([(queue_key(n), Some(vec![n as u8; 256]))]));
+        if n == KEYS / 2 {
+            // So that there are tables as well.
+            let handles = disk.handles().unwrap();
+            handles.keyspace(Keyspace::Queue).unwrap().rotate_memtable_and_wait().unwrap();
+        }
+    }
+    drop(disk);
+    let files = files_under(&path);
+    let mut random = 0x9E37_79B9_7F4A_7C15_u64;
+    let mut next = |below: u64| {
+        random ^= random << 13;
+        random ^= random >> 7;
+        random ^= random << 17;
+        random % below
+    };
+    let (mut refused, mut failed, mut whole) = (0, 0, 0);
+    for _ in 0..times {
+        let copy = folder.path().join("copy");
+        let _ = std::fs::remove_dir_all(&copy);
+        let status = std::process::Command::new("cp").arg("-r").arg(&path).arg(&copy).status();
+        assert!(status.unwrap().success());
+        let file = &files[usize::try_from(next(files.len() as u64)).unwrap()];
+        let file = copy.join(file.strip_prefix(&path).unwrap());
+        let mut bytes = std::fs::read(&file).unwrap();
+        // A journal is made longer than what is written in it.
+        let written = bytes.iter().rposition(|byte| *byte != 0).map_or(1, |last| last as u64 + 1);
+        let at = usize::try_from(next(written)).unwrap();
+        bytes[at] ^= 1 << next(8);
+        std::fs::write(&file, bytes).unwrap();
+        let Ok(disk) = Disk::open(options(&copy)) else {
+            refused += 1;
+            continue;
+        };
+        let mut found = 0;
+        let mut wrong = 0;
+        // A panic of the engine is no silence.
+        let scanned = catch_unwind(AssertUnwindSafe(|| {
+            disk.scan(Keyspace::Queue, &[], &[], &mut |key, value| {
+                let n = u64::from_be_bytes(key.try_into().unwrap());
+                wrong += usize::from(value != vec![n as u8; 256]);
+                found += 1;
+                std::ops::ControlFlow::Continue(())
+            })
+        }));
+        assert_eq!(wrong, 0, "{} at {at}", file.display());
+        match scanned {
+            Err(_) | Ok(Err(_)) => failed += 1,
+            Ok(Ok(())) => {
+                assert_eq!(found, KEYS, "silence: {} at {at}", file.display());
+                whole += 1;
+            }
+        }
+    }
+    println!("{times} flips: {refused} refused, {failed} read errors, {whole} without effect");
+}
+
+fn files_under(folder: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let (folders, mut files): (Vec<_>, Vec<_>) = entries.partition(|path| path.is_dir());
+    files.extend(folders.iter().flat_map(|folder| files_under(folder)));
+    // Journals and tables: others are the engine's own lists, and the tip.
+    files.retain(|file| {
+        let is_journal = file.extension().is_some_and(|extension| extension == "jnl");
+        let is_table = file.parent().is_some_and(|parent| parent.ends_with("tables"));
+        (is_journal || is_table) && std::fs::metadata(file).unwrap().len() > 0
+    });
+    files.sort();
+    files
+}
+
+#[test]
+fn a_flipped_bit_is_never_silence() {
+    flip(12);
+}
+
+#[test]
+#[ignore = "takes a minute"]
+fn two_hundred_flipped_bits_are_never_silence() {
+    flip(200);
+}
