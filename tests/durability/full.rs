@@ -102,12 +102,13 @@ fn namespace(folder: &Path) -> Child {
 }
 
 fn body(n: usize) -> String {
+    use std::fmt::Write as _;
     let mut body = format!("{n} ");
     // What does not compress.
     let mut state = n as u64 + 1;
     while body.len() < BODY {
         state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        body.push_str(&format!("{:x}", state >> 8));
+        let _ = write!(body, "{:x}", state >> 8);
     }
     body
 }

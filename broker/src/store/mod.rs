@@ -20,6 +20,8 @@ mod read;
 mod record;
 #[cfg(test)]
 pub(crate) mod simulated;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use change::{Change, Receivers};
 #[cfg(test)]

@@ -12,6 +12,11 @@ fn queue_key(n: u64) -> (Keyspace, Vec<u8>) {
     (Keyspace::Queue, n.to_be_bytes().to_vec())
 }
 
+/// 256 bytes that tell which key they belong to.
+fn body(n: u64) -> Vec<u8> {
+    n.to_be_bytes().repeat(32)
+}
+
 /// Writes batch after batch, each of them synced.
 struct Writer<'a> {
     disk: &'a Disk,
@@ -99,7 +104,7 @@ fn flip(times: usize) {
     let disk = Disk::open(options(&path)).unwrap();
     let mut writer = Writer::new(&disk);
     for n in 0..KEYS {
-        writer.write(&Ops::from([(queue_key(n), Some(vec![n as u8; 256]))]));
+        writer.write(&Ops::from([(queue_key(n), Some(body(n)))]));
         if n == KEYS / 2 {
             // So that there are tables as well.
             let handles = disk.handles().unwrap();
@@ -139,7 +144,7 @@ fn flip(times: usize) {
         let scanned = catch_unwind(AssertUnwindSafe(|| {
             disk.scan(Keyspace::Queue, &[], &[], &mut |key, value| {
                 let n = u64::from_be_bytes(key.try_into().unwrap());
-                wrong += usize::from(value != vec![n as u8; 256]);
+                wrong += usize::from(value != body(n));
                 found += 1;
                 std::ops::ControlFlow::Continue(())
             })

@@ -1,0 +1,161 @@
+//! The store over a disk that forgets, tears and fails: what was announced holds.
+
+use super::batch::Ops;
+use super::layout::{self, Keyspace};
+use super::simulated::{Fault, SimulatedDisk};
+use super::*;
+use crate::delivery::{Place, SessionId, Terms};
+use crate::store::open::migrate;
+use bytes::Bytes;
+use sealmq_protocol::Qos;
+
+const MIB: usize = 1 << 20;
+
+fn queued(sessions: &[u64], payload: &'static [u8]) -> Change {
+    let message = Arc::new(Message::of_broker("a".parse().unwrap(), Bytes::from_static(payload)));
+    let terms = Terms { qos: Qos::AtLeastOnce, ..Terms::default() };
+    let to: Vec<_> = sessions.iter().map(|session| (SessionId(*session), terms.clone())).collect();
+    let to = match &to[..] {
+        [(session, terms)] => Receivers::One(*session, terms.clone()),
+        _ => Receivers::Several(to.into()),
+    };
+    Change::Queued { message, to }
+}
+
+fn over(disk: &Arc<SimulatedDisk>, durability: Durability) -> (Store, Committer) {
+    let (store, _, committer) = Store::over(disk.clone(), durability, MIB).unwrap();
+    (store, committer)
+}
+
+#[test]
+fn what_was_announced_holds_through_a_crash() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let (_, kept) = store.append(&mut vec![queued(&[1], b"kept")]);
+    committer.step().unwrap();
+    assert!(store.has_reached(kept));
+    let (_, lost) = store.append(&mut vec![queued(&[1], b"not written")]);
+    assert!(!store.has_reached(lost));
+    let disk = Arc::new(disk.crash(0, 0));
+    let (store, _) = over(&disk, Durability::Sync);
+    let page = store.page(SessionId(1), Position(1)).unwrap();
+    let payloads: Vec<_> = page.waiting.iter().map(|waiting| waiting.message.payload().as_ref()).collect();
+    assert_eq!(payloads, [b"kept"]);
+}
+
+#[test]
+fn a_batch_that_was_not_synced_may_be_torn_and_is_none_then() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let long = Durability::Async { interval: Duration::from_hours(1) };
+    let (store, mut committer) = over(&disk, long);
+    for _ in 0..3 {
+        store.append(&mut vec![queued(&[1], b"x")]);
+        committer.step().unwrap();
+    }
+    assert_eq!(disk.unsynced(), 3);
+    for (kept, torn, found) in [(0, 10, 0), (1, 0, 1), (2, 30, 2), (3, 0, 3), (2, usize::MAX, 3)] {
+        let disk = Arc::new(disk.crash(kept, torn));
+        let (store, _) = over(&disk, long);
+        let page = store.page(SessionId(1), Position(1)).unwrap();
+        assert_eq!(page.waiting.len(), found, "{kept} batches and {torn} bytes");
+    }
+}
+
+#[test]
+fn nothing_is_announced_while_there_is_no_room_and_all_is_afterwards() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    disk.fault(Some(Fault::NoSpace));
+    let (_, position) = store.append(&mut vec![queued(&[1], b"x")]);
+    assert_eq!(committer.step(), Err(EngineError::NoSpace));
+    assert!(!store.has_reached(position));
+    disk.fault(None);
+    committer.step().unwrap();
+    assert!(store.has_reached(position));
+    assert_eq!(disk.count(Keyspace::Queue), 1);
+}
+
+#[test]
+fn nothing_is_announced_by_a_sync_that_fails() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    disk.fault(Some(Fault::FailedSync));
+    let (_, position) = store.append(&mut vec![queued(&[1], b"x")]);
+    assert!(matches!(committer.step(), Err(EngineError::Failed(_))));
+    assert!(!store.has_reached(position));
+}
+
+#[test]
+fn what_comes_and_goes_in_one_batch_is_not_written() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let (_, position) = store.append(&mut vec![queued(&[1], b"x")]);
+    let place = Place::new(position, false).unwrap();
+    let session = SessionId(1);
+    store.append_lazily(&mut vec![
+        Change::Sent { session, sequence: 0, place },
+        Change::Done { session, sequence: 0, place: Some(place) },
+    ]);
+    committer.step().unwrap();
+    assert!(store.has_reached(position));
+    assert_eq!((disk.count(Keyspace::Queue), disk.count(Keyspace::Inflight)), (0, 0));
+}
+
+#[test]
+fn a_shared_message_goes_with_its_last_receiver_and_not_before() {
+    const BODY: &[u8] = &[7; 100];
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let (_, position) = store.append(&mut vec![queued(&[1, 2], BODY)]);
+    committer.step().unwrap();
+    let place = Place::new(position, true).unwrap();
+    let removed = |session| Change::Removed { session: SessionId(session), place };
+    // Twice by the same one counts once.
+    store.append(&mut vec![removed(1), removed(1)]);
+    committer.step().unwrap();
+    store.append(&mut vec![removed(1)]);
+    committer.step().unwrap();
+    assert_eq!(store.page(SessionId(2), Position(1)).unwrap().waiting.len(), 1);
+    store.append(&mut vec![removed(2)]);
+    committer.step().unwrap();
+    let of = |keyspace| disk.count(keyspace);
+    assert_eq!([Keyspace::Queue, Keyspace::Message, Keyspace::Refs].map(of), [0, 0, 0]);
+}
+
+#[test]
+fn a_session_that_ends_leaves_nothing_however_much_it_had() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    for _ in 0..2_500 {
+        store.append(&mut vec![queued(&[1, 2], &[7; 100])]);
+    }
+    committer.step().unwrap();
+    let client_id = "dev".into();
+    store.append(&mut vec![Change::SessionEnded { session: SessionId(1), client_id }]);
+    committer.step().unwrap();
+    // Half way through it stops, and the next start goes on.
+    let disk = Arc::new(disk.crash(0, 0));
+    let (_store, mut committer) = over(&disk, Durability::Sync);
+    for _ in 0..4 {
+        committer.step().unwrap();
+    }
+    assert_eq!((disk.count(Keyspace::Queue), disk.count(Keyspace::Message)), (2_500, 2_500));
+    assert!(disk.get(Keyspace::Meta, &layout::dying_key(SessionId(1))).unwrap().is_none());
+}
+
+#[test]
+fn an_older_layout_is_migrated_and_goes_on_where_it_stopped() {
+    fn step(engine: &dyn Engine, at: Option<&[u8]>, ops: &mut Ops) -> Result<Option<Vec<u8>>, EngineError> {
+        let slice = at.and_then(|at| at.first().copied()).unwrap_or(0);
+        let key = (Keyspace::Retained, vec![slice]);
+        assert!(engine.get(key.0, &key.1)?.is_none(), "a slice is done once");
+        ops.insert(key, Some(vec![slice]));
+        Ok((slice < 2).then(|| vec![slice + 1]))
+    }
+    let disk = SimulatedDisk::default();
+    migrate(&disk, &[]).unwrap();
+    migrate(&disk, &[step]).unwrap();
+    assert_eq!(disk.count(Keyspace::Retained), 3);
+    migrate(&disk, &[step]).unwrap();
+    assert_eq!(migrate(&disk, &[]), Err(OpenError::Newer { found: 2, ours: 1 }));
+}
