@@ -93,6 +93,8 @@ fn await_interval(broker: &Broker) {
 
 /// Waits until nobody is connected but who asks: whoever left has been parked.
 fn await_gone(broker: &Broker) {
+    // What it said before somebody came may still stand there.
+    await_interval(broker);
     await_report(broker, "clients/connected", |count| count == "1");
 }
 
