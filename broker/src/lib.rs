@@ -37,5 +37,7 @@ mod retained;
 mod router;
 mod server;
 mod session;
+#[cfg(test)]
+mod simulation;
 mod store;
 mod sys_topics;

@@ -163,7 +163,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn wants_mail(&self) -> bool {
-        self.session.wants_deliveries() && self.io.has_room() && self.unread.is_none()
+        let may_go_on = self.unread.is_none() && self.answers == 0;
+        may_go_on && self.session.wants_deliveries() && self.io.has_room()
     }
 
     fn may_read(&mut self, now: Now, cx: &mut Context<'_>) -> bool {

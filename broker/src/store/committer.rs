@@ -86,6 +86,18 @@ impl Committer {
         Ok(())
     }
 
+    /// A step, and what is said of it, as [`Committer::run`] does both, but for its waiting.
+    #[cfg(test)]
+    pub(crate) fn step_aloud(&mut self) -> Result<(), EngineError> {
+        let stepped = self.step();
+        match &stepped {
+            Err(EngineError::NoSpace) => self.health.no_space(),
+            Ok(()) if self.health.has_no_space() => self.health.space_again(),
+            Ok(()) | Err(_) => {}
+        }
+        stepped
+    }
+
     /// The batch that changes come to; none where they come to nothing, or where there are none.
     fn fold(&mut self, taken: &Taken) -> Result<Option<(Batch, Position)>, EngineError> {
         if taken.positions == 0 {

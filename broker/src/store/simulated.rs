@@ -72,6 +72,11 @@ impl SimulatedDisk {
         Self { inner: Mutex::new(found) }
     }
 
+    /// Syncs what is written. Whether that went well.
+    pub(crate) fn sync_now(&self) -> bool {
+        self.sync().is_ok()
+    }
+
     /// Batches that were not synced.
     pub(crate) fn unsynced(&self) -> usize {
         self.inner.lock().unsynced.len()
