@@ -49,8 +49,21 @@ impl Subscriber {
 
     /// Whether nothing is begun and not finished.
     pub(super) fn is_done(&self, model: &Model) -> bool {
-        let rests = self.owed.is_empty() && self.received.is_empty();
+        // A broker that forgot what was not synced never releases it.
+        let is_released = self.received.is_empty() || model.promise == Promise::Async;
+        let rests = self.owed.is_empty() && is_released;
         rests && model.subscribed[self.at] && self.link.as_ref().is_some_and(|link| link.greeted)
+    }
+
+    /// What it waits for, in words.
+    pub(super) fn state(&self, model: &Model) -> String {
+        let greeted = self.link.as_ref().is_some_and(|link| link.greeted);
+        let (owed, received) = (self.owed.len(), self.received.len());
+        let subscribed = model.subscribed[self.at];
+        format!(
+            "{:?}, greeted {greeted}, subscribed {subscribed}, {owed} owed, {received} unreleased",
+            model.promise
+        )
     }
 
     /// Connects by this pipe.

@@ -365,7 +365,7 @@ impl World {
             return Err(format!("publisher {} waits for ever", it.at));
         }
         if let Some(it) = self.subscribers.iter().find(|subscriber| !subscriber.is_done(&self.model)) {
-            return Err(format!("subscriber {} waits for ever", it.at));
+            return Err(format!("subscriber {} waits for ever: {}", it.at, it.state(&self.model)));
         }
         Ok(())
     }
