@@ -38,6 +38,15 @@ mod router;
 mod server;
 mod session;
 #[cfg(test)]
+#[allow(
+    clippy::similar_names,
+    clippy::struct_excessive_bools,
+    clippy::maybe_infinite_iter,
+    clippy::wildcard_enum_match_arm,
+    clippy::range_minus_one,
+    clippy::range_plus_one,
+    reason = "a model says what it sees; what it did not expect is an error of any kind"
+)]
 mod simulation;
 mod store;
 mod sys_topics;

@@ -91,7 +91,7 @@ impl World {
     /// What a seed makes.
     pub(super) fn new(seed: u64, kind: Kind) -> Self {
         let mut rng = Rng::new(seed);
-        let later = Durability::Async { interval: Duration::from_secs(86_400) };
+        let later = Durability::Async { interval: Duration::from_hours(24) };
         let (durability, promise) = match kind {
             Kind::Lying => (later, Promise::Sync),
             Kind::Honest if rng.one_in(4) => (later, Promise::Async),
@@ -247,7 +247,7 @@ impl World {
     fn dial(&mut self) -> DuplexStream {
         let (ours, theirs) = tokio::io::duplex(self.pipe_bytes);
         let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };
-        let deadline = Instant::now() + Duration::from_secs(3_600);
+        let deadline = Instant::now() + Duration::from_hours(1);
         self.tasks.spawn(serve(self.broker.clone(), theirs, peer, deadline));
         ours
     }
