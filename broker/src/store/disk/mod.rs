@@ -23,6 +23,7 @@ use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use room::Room;
 use std::error::Error;
+use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ const MEMTABLE_BYTES: u64 = 1 << 20;
 const FILES_MAX: usize = 256;
 /// Threads that write memtables out and merge tables.
 const WORKERS: usize = 2;
+/// What the engine writes last into a new store is a file of so many bytes.
+const MARKER_BYTES: u64 = 5;
 /// Shorter than any key.
 const NOBODYS_KEY: &[u8] = &[0];
 /// What a keyspace may take on disk before it is looked at whether it is mostly removed.
@@ -156,6 +159,7 @@ impl Disk {
     /// Opens the store in its folder, or begins one there.
     pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
         std::fs::create_dir_all(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        clear_unfinished(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
         let accept_loss = options.accept_loss;
         let (disk, doubt) = Self::look(options)?;
         let last = disk.last()?;
@@ -208,6 +212,28 @@ impl Disk {
             error
         }
     }
+}
+
+/// Clears what is left of a first start that was cut short: the engine can neither open that nor begin it
+/// again. Nothing was in it, since 'tip' is made once the engine is open.
+fn clear_unfinished(folder: &Path) -> io::Result<()> {
+    let lock = folder.join("lock");
+    let marker = std::fs::metadata(folder.join("version")).map_or(0, |file| file.len());
+    if !lock.exists() || marker >= MARKER_BYTES || folder.join("tip").exists() {
+        return Ok(());
+    }
+    let file = File::open(&lock)?;
+    if file.try_lock().is_err() {
+        // Somebody is at it; opening says so.
+        return Ok(());
+    }
+    let gone = |done: io::Result<()>| match done {
+        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
+        _ => Ok(()),
+    };
+    gone(std::fs::remove_file(folder.join("0.jnl")))?;
+    gone(std::fs::remove_dir_all(folder.join("keyspaces")))?;
+    gone(std::fs::remove_file(folder.join("version")))
 }
 
 /// Holds what was found against what is known to have been written.

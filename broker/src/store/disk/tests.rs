@@ -95,6 +95,30 @@ fn one_process_has_a_store_at_a_time() {
     assert!(Disk::open(options(folder.path())).is_ok());
 }
 
+/// Whatever a first start had made when it was cut short, the next one begins anew; but never where something
+/// was in it.
+#[test]
+fn a_first_start_that_was_cut_short_is_begun_anew() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path();
+    for made in [&["lock"][..], &["lock", "0.jnl"], &["lock", "0.jnl", "version"]] {
+        std::fs::create_dir_all(path.join("keyspaces")).unwrap();
+        for name in made {
+            std::fs::write(path.join(name), []).unwrap();
+        }
+        let disk = Disk::open(options(path)).unwrap();
+        drop(disk);
+        assert!(Disk::open(options(path)).is_ok());
+        std::fs::remove_dir_all(path).unwrap();
+    }
+    let disk = Disk::open(options(path)).unwrap();
+    Writer::new(&disk).write(&Ops::from([(queue_key(1), Some(vec![1]))]));
+    drop(disk);
+    std::fs::remove_file(path.join("version")).unwrap();
+    assert!(Disk::open(options(path)).is_err(), "a file of it was lost");
+    assert!(path.join("0.jnl").exists());
+}
+
 /// Flips a bit here and there in journals and tables, each time in a copy: the store is refused, or a read
 /// fails, or everything is there. Never silence with something missing.
 fn flip(times: usize) {
