@@ -5,6 +5,7 @@
 
 mod commands;
 mod full;
+mod power;
 mod preload;
 mod restart;
 mod sync;

@@ -1,6 +1,7 @@
 // Notes what would be there after a power cut: the folder TEST_SHADOW, beside the store, gets of
 // each file of the store what was in it when it was last synced, under the name that it has now.
 #define _GNU_SOURCE
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <pthread.h>
@@ -58,17 +59,40 @@ static void copy(int from, const char *path) {
     close(to);
 }
 
+// The names in a folder hold once it is synced; what is in the files is another matter.
+static void note_names(const char *folder, const char *shadow) {
+    char path[2 * PATH];
+    DIR *entries = opendir(folder);
+    for (struct dirent *entry; entries != NULL && (entry = readdir(entries)) != NULL;) {
+        if (entry->d_type != DT_REG)
+            continue;
+        snprintf(path, sizeof path, "%s/%s", shadow, entry->d_name);
+        make_folders(path);
+        close(open(path, O_WRONLY | O_CREAT, 0600));
+    }
+    if (entries != NULL)
+        closedir(entries);
+}
+
 static void note(int file) {
     char link[64], path[PATH], shadow[PATH];
     struct stat now;
     snprintf(link, sizeof link, "/proc/self/fd/%d", file);
-    ssize_t length = readlink(link, path, sizeof path - 1);
-    if (length <= 0 || fstat(file, &now) != 0 || !S_ISREG(now.st_mode))
+    ssize_t length = readlink(link, path, sizeof path - 2);
+    if (length <= 0 || fstat(file, &now) != 0)
         return;
     path[length] = 0;
+    // The store's own folder is named without the slash that its files have behind it.
+    if (S_ISDIR(now.st_mode))
+        strcpy(path + length, "/");
     if (!shadow_of(path, shadow))
         return;
     pthread_mutex_lock(&one_at_a_time);
+    if (S_ISDIR(now.st_mode)) {
+        note_names(path, shadow);
+        pthread_mutex_unlock(&one_at_a_time);
+        return;
+    }
     make_folders(shadow);
     if (length > 4 && strcmp(path + length - 4, ".jnl") == 0) {
         copy(file, shadow);
