@@ -246,6 +246,8 @@ impl Log {
             let timed_out = self.work.wait_until(&mut pending, deadline).timed_out();
             pending.sleep = Sleep::Awake;
             if timed_out {
+                // All that waited long enough goes, not only as much as makes one batch.
+                pending.awaited |= nap.is_some_and(|nap| nap <= deadline);
                 return Work::Go;
             }
         }
@@ -280,5 +282,28 @@ impl Log {
             std::mem::take(&mut pending.pressed).into_iter().for_each(Waker::wake);
         }
         taken
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::delivery::SessionId;
+    use sealmq_protocol::packet::PacketId;
+
+    #[test]
+    fn all_that_waited_long_enough_goes_at_once() {
+        let log = Log::new(Position::START, 1 << 30);
+        let change = || Change::Completed { session: SessionId(1), packet_id: PacketId::MIN };
+        for _ in 0..3 * TAKEN_MAX {
+            log.append(&mut vec![change()], Urgency::Lazy);
+        }
+        assert_eq!(log.await_work(None), Work::Go);
+        let since = Instant::now();
+        for _ in 0..2 {
+            assert_eq!(log.take(false).changes.len(), TAKEN_MAX);
+            assert_eq!(log.await_work(None), Work::Go);
+        }
+        assert!(since.elapsed() < LAZY, "{:?}", since.elapsed());
     }
 }
