@@ -8,6 +8,8 @@ mod full;
 mod power;
 mod preload;
 mod restart;
+mod rot;
+mod space;
 mod sync;
 
 use crate::harness::{Broker, Publish, Setup, Wire};

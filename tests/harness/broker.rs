@@ -237,6 +237,12 @@ impl Setup {
         self
     }
 
+    /// One more argument for the broker.
+    pub(crate) fn arg(mut self, arg: &str) -> Self {
+        self.args.push(arg.to_owned());
+        self
+    }
+
     /// A program, with its arguments, that becomes the broker.
     pub(crate) fn runner(mut self, program: &[String]) -> Self {
         self.runner = program.to_vec();
