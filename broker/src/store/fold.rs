@@ -200,8 +200,13 @@ impl Making<'_> {
 
     fn take_session(&mut self, record: &SessionRecord) {
         self.put(Keyspace::Session, record.client_id.as_bytes().to_vec(), record.encode());
-        if record.session.0 >= self.fold.next_session {
-            self.fold.next_session = record.session.0 + 1;
+        self.use_number(record.session);
+    }
+
+    /// No other session may ever have this number.
+    fn use_number(&mut self, session: SessionId) {
+        if session.0 >= self.fold.next_session {
+            self.fold.next_session = session.0 + 1;
             let next = self.fold.next_session.to_be_bytes();
             self.put(Keyspace::Meta, layout::META_NEXT_SESSION, next.into());
         }
@@ -218,6 +223,8 @@ impl Making<'_> {
         if record.is_some_and(|record| record.session == session) {
             self.ops.insert(key, None);
         }
+        // It may have ended before it was kept; after a start, another of its number would be taken for it.
+        self.use_number(session);
         self.put(Keyspace::Meta, layout::dying_key(session), Vec::new());
         self.fold.end(session);
         Ok(())

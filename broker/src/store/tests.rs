@@ -144,6 +144,18 @@ fn a_session_that_ends_leaves_nothing_however_much_it_had() {
 }
 
 #[test]
+fn the_number_of_a_session_that_ended_before_it_was_kept_is_not_given_again() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let client_id = "dev".into();
+    store.append(&mut vec![Change::SessionEnded { session: SessionId(7), client_id }]);
+    committer.step().unwrap();
+    let disk = Arc::new(disk.crash(0, 0));
+    let (_, recovered, _) = Store::over(disk, Durability::Sync, MIB).unwrap();
+    assert_eq!(recovered.next_session, 8);
+}
+
+#[test]
 fn an_older_layout_is_migrated_and_goes_on_where_it_stopped() {
     fn step(engine: &dyn Engine, at: Option<&[u8]>, ops: &mut Ops) -> Result<Option<Vec<u8>>, EngineError> {
         let slice = at.and_then(|at| at.first().copied()).unwrap_or(0);
