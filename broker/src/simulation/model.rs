@@ -188,10 +188,13 @@ impl Model {
                 return Err(format!("{} came more than once", what()));
             }
         } else {
-            if number < source.newest[at] {
+            // Either its refusal was lost on the way, while what was sent after it was taken; or it came
+            // first before the subscription.
+            let again = (message.refusable && message.sent > 1) || !message.owed[at];
+            if number < source.newest[at] && !again {
                 return Err(format!("{} came after {from}:{}", what(), source.newest[at] - 1));
             }
-            source.newest[at] = number + 1;
+            source.newest[at] = source.newest[at].max(number + 1);
         }
         message.arrived_in[at] = life;
         Ok(())
@@ -203,6 +206,8 @@ impl Model {
         let least = messages.iter().rposition(|message| message.acknowledged && !message.excused);
         match (payload.map(|payload| self.find(payload)).transpose()?, least) {
             (Some((from, _)), _) if from != source => Err("a retained message of somebody else".into()),
+            // Sent again, since its refusal was lost on the way.
+            (Some((_, number)), _) if messages[number].refusable && messages[number].sent > 1 => Ok(()),
             (Some((_, number)), Some(least)) if number < least => {
                 Err(format!("{number} is retained, and {least} was acknowledged"))
             }

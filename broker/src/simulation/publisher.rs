@@ -21,6 +21,8 @@ pub(super) struct Publisher {
     pub(super) at: usize,
     pub(super) version: Version,
     pub(super) link: Option<Link>,
+    /// A connection that it gave up may be greeted yet, and take the session over.
+    pub(super) is_haunted: bool,
     pub(super) retains: bool,
     /// How many it has to send, and how many at once.
     pub(super) total: usize,
@@ -40,6 +42,7 @@ impl Publisher {
             at,
             version: if rng.one_in(2) { Version::V5 } else { Version::V311 },
             link: None,
+            is_haunted: false,
             retains: false,
             total: 6 + rng.below(10),
             window: 1 + rng.below(6),
@@ -83,6 +86,10 @@ impl Publisher {
         let Some(link) = &mut self.link else { return Ok(false) };
         let heard = match link.receive()? {
             Heard::Nothing => return Ok(false),
+            Heard::Closed | Heard::Packet(Packet::Disconnect(_)) if self.is_haunted => {
+                self.link = None;
+                return Ok(true);
+            }
             Heard::Packet(packet) => self.take(packet, model),
             Heard::Closed => Err("was cut off".into()),
         };

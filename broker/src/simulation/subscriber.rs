@@ -15,6 +15,8 @@ pub(super) struct Subscriber {
     pub(super) at: usize,
     pub(super) version: Version,
     pub(super) link: Option<Link>,
+    /// A connection that it gave up may be greeted yet, and take the session over.
+    pub(super) is_haunted: bool,
     /// Its receive maximum, if it has one.
     window: Option<u16>,
     qos: Qos,
@@ -37,6 +39,7 @@ impl Subscriber {
             at,
             version,
             link: None,
+            is_haunted: false,
             window,
             qos,
             received: BTreeMap::new(),
@@ -108,6 +111,10 @@ impl Subscriber {
         let Some(link) = &mut self.link else { return Ok(false) };
         let heard = match link.receive()? {
             Heard::Nothing => return Ok(false),
+            Heard::Closed | Heard::Packet(Packet::Disconnect(_)) if self.is_haunted => {
+                self.link = None;
+                return Ok(true);
+            }
             Heard::Packet(packet) => self.take(packet, model),
             Heard::Closed => Err("was cut off".into()),
         };

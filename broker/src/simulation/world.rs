@@ -23,6 +23,9 @@ const TICKS_MAX: usize = 6_000;
 /// Rounds in which everybody does all he can, until nothing is left.
 const ROUNDS_MAX: usize = 1_000;
 
+/// Polls without anything from outside, from which on somebody goes round in circles.
+const POLLS_MAX: usize = 20_000;
+
 /// What a store promises, and what it is held to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Kind {
@@ -218,7 +221,12 @@ impl World {
     }
 
     fn commit(&mut self, crash_in: usize) -> Result<(), String> {
-        match self.committer.step_aloud() {
+        let mut stepped = self.committer.step_aloud();
+        if self.model.full_said && stepped.is_ok() {
+            // That was the batch which there had been no room for; what came meanwhile is behind it.
+            stepped = self.committer.step_aloud();
+        }
+        match stepped {
             Ok(()) => self.model.written(),
             Err(EngineError::NoSpace) if self.model.full => {
                 self.model.says_full();
@@ -262,7 +270,7 @@ impl World {
         let publisher = &mut self.publishers[at];
         match self.rng.below(60) {
             0 => {
-                publisher.link = None;
+                publisher.is_haunted |= publisher.link.take().is_some_and(|link| !link.greeted);
                 self.seen.cuts += 1;
             }
             1..20 => drop(publisher.send(&mut self.model)),
@@ -283,10 +291,10 @@ impl World {
         let subscriber = &mut self.subscribers[at];
         match self.rng.below(60) {
             0 => {
-                subscriber.link = None;
+                subscriber.is_haunted |= subscriber.link.take().is_some_and(|link| !link.greeted);
                 self.seen.cuts += 1;
             }
-            1 => subscriber.leave(),
+            1 if subscriber.link.as_ref().is_some_and(|link| link.greeted) => subscriber.leave(),
             2..25 => drop(subscriber.acknowledge()),
             25..30 => drop(subscriber.subscribe(&self.model)),
             _ => drop(subscriber.hear(&mut self.model)?),
@@ -300,11 +308,11 @@ impl World {
         self.seen.crashes += 1;
         for publisher in &mut self.publishers {
             while self.rng.one_in(2) && publisher.hear(&mut self.model)? {}
-            publisher.link = None;
+            (publisher.link, publisher.is_haunted) = (None, false);
         }
         for subscriber in &mut self.subscribers {
             while self.rng.one_in(2) && subscriber.hear(&mut self.model)? {}
-            subscriber.link = None;
+            (subscriber.link, subscriber.is_haunted) = (None, false);
         }
         self.tasks.abort();
         let unsynced = self.disk.unsynced();
@@ -321,10 +329,7 @@ impl World {
     /// Everybody does all he can until nothing is left to do; or, at first, until all are connected.
     fn settle(&mut self, first: bool) -> Result<(), String> {
         for _ in 0..ROUNDS_MAX {
-            let mut moved = false;
-            while self.tasks.poll_one(&mut self.rng) {
-                moved = true;
-            }
+            let mut moved = self.run_tasks()?;
             for at in 0..self.publishers.len() {
                 if self.publishers[at].link.is_none() {
                     let pipe = self.dial();
@@ -359,6 +364,16 @@ impl World {
         Err("it does not come to an end".into())
     }
 
+    /// Polls connections until none of them wants to be. Whether any did.
+    fn run_tasks(&mut self) -> Result<bool, String> {
+        for polls in 0..POLLS_MAX {
+            if !self.tasks.poll_one(&mut self.rng) {
+                return Ok(polls > 0);
+            }
+        }
+        Err("a connection wakes itself for ever".into())
+    }
+
     /// Nobody moves: because all is done?
     fn stands_still(&self) -> Result<(), String> {
         if let Some(it) = self.publishers.iter().find(|publisher| !publisher.is_done(&self.model)) {
@@ -377,7 +392,7 @@ impl World {
         link.send(&subscribe(&topic(0), Qos::AtMostOnce));
         let (mut answered, mut found) = (false, None);
         loop {
-            let moved = self.tasks.poll_one(&mut self.rng);
+            let moved = self.run_tasks()?;
             match link.receive()? {
                 Heard::Packet(Packet::SubAck(_)) => answered = true,
                 Heard::Packet(Packet::Publish(Publish { retain: true, payload, .. })) => {
@@ -385,7 +400,7 @@ impl World {
                 }
                 Heard::Packet(_) => {}
                 // The pipe may be shorter than a packet, and take more now.
-                Heard::Nothing if moved || self.tasks.poll_one(&mut self.rng) => {}
+                Heard::Nothing if moved || self.run_tasks()? => {}
                 Heard::Nothing if answered => break,
                 Heard::Nothing | Heard::Closed => return Err("the probe got no answer".into()),
             }
