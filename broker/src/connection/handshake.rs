@@ -202,7 +202,11 @@ where
         persistent: connect::session_expiry_s(connect, &rules.offer) > 0,
     };
     match broker.registry.claim(claim).await {
-        Ok(claimed) => {
+        Ok(mut claimed) => {
+            // Before the store is waited for: what it is told next does not have the will any more.
+            if let Some(will) = claimed.due_will.take() {
+                broker.publish_will(will);
+            }
             let claimed = take_up(broker, connect, claimed, &authenticated.identity).await?;
             Ok((claimed, authenticated))
         }
@@ -254,15 +258,12 @@ struct Untaken<'a> {
 
 impl Drop for Untaken<'_> {
     fn drop(&mut self) {
-        if let Some(Claimed { mut session, mailbox, present, due_will }) = self.claimed.take() {
+        if let Some(Claimed { mut session, mailbox, present, due_will: _ }) = self.claimed.take() {
             if !present {
                 // Nobody was told that it is there.
                 session.resume_expiry(Some(Duration::ZERO));
             }
             self.broker.registry.release(session, &mailbox, None, Instant::now());
-            if let Some(will) = due_will {
-                self.broker.publish_will(will);
-            }
         }
     }
 }
@@ -295,10 +296,7 @@ where
     S: AsyncRead + AsyncWrite + Unpin,
 {
     let Greeted { connect, claimed, authenticated } = greeted;
-    let Claimed { mut session, mailbox, present, due_will } = claimed;
-    if let Some(will) = due_will {
-        broker.publish_will(will);
-    }
+    let Claimed { mut session, mailbox, present, due_will: _ } = claimed;
     let Authenticated { identity, data } = authenticated;
     let user = identity.user().cloned();
     let (version, clean_start) = (connect.version, connect.clean_start);

@@ -251,6 +251,45 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
 }
 
 #[tokio::test]
+async fn a_will_that_is_due_is_published_though_its_client_is_back_before_anybody_looked() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, _, mut committer) = Store::over(disk.clone(), Durability::Sync, 1 << 20).unwrap();
+    let will = sealmq_protocol::packet::Will {
+        topic: "w".parse().unwrap(),
+        payload: Bytes::from("gone"),
+        qos: Qos::AtLeastOnce,
+        retain: true,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: None,
+    };
+    // The process has ended while the client was there.
+    let will = crate::store::KeptWill { due_ms: None, identity: Identity::Claimed(None), will };
+    let record = crate::store::SessionRecord {
+        session: crate::delivery::SessionId(1),
+        client_id: "dev".into(),
+        user: None,
+        expiry: None,
+        held: crate::store::Held::Connected,
+        will: Some(will),
+    };
+    store.append(&mut vec![crate::store::Change::Session(Box::new(record))]);
+    committer.step().unwrap();
+    let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, 1 << 20).unwrap();
+    let manual = Manual { store: Arc::new(store), disk, committer: Mutex::new(committer) };
+    let config = Config::default();
+    let rulebook = Rulebook::load(&config, &[]).unwrap();
+    let broker = Arc::new(Broker::new(&config, rulebook, manual.store.clone(), recovered));
+    let mut client = Client::greet(&broker, Version::V311, None).await;
+    for _ in 0..10 {
+        tokio::task::yield_now().await;
+        manual.reach();
+    }
+    assert!(matches!(client.receive().await, Packet::ConnAck(ack) if ack.session_present));
+    assert_eq!(manual.disk.count(Keyspace::Retained), 1);
+}
+
+#[tokio::test]
 async fn the_task_of_a_connection_is_small() {
     // It is as large as it ever gets, for as long as the client is there, which may do nothing for years.
     let config = Config::default();

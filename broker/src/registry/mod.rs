@@ -105,7 +105,8 @@ pub(crate) struct Claimed {
     pub(crate) mailbox: Arc<Mailbox>,
     /// Whether it was kept from before ([MQTT-3.2.2-2]).
     pub(crate) present: bool,
-    /// The will of a session that was ended for this one ([MQTT-3.1.3-9]).
+    /// The will of a connection that is over: of a session that was ended for this one ([MQTT-3.1.3-9]), or
+    /// one whose time had come before its client did. To be published first of all.
     pub(crate) due_will: Option<DueWill>,
 }
 
@@ -209,7 +210,7 @@ impl Registry {
                     return Err(ClaimError::Superseded);
                 }
                 owner.ticket = ticket;
-                let Some(parked) = owner.parked.take() else {
+                let Some(mut parked) = owner.parked.take() else {
                     // Told while nobody else can claim, so that the word reaches whom it is meant for.
                     owner.mailbox.tell(Command::TakenOver);
                     return Ok(Attempt::Busy(owner.mailbox.clone()));
@@ -222,9 +223,13 @@ impl Registry {
                 // Its time may be over, and whoever ends it not come to it yet.
                 let is_over = parked.expires.is_some_and(|expires| expires <= Instant::now());
                 if !clean_start && !is_over && owner.user.as_ref() == user {
-                    // Its client is back in time: a delayed will goes with the old connection.
+                    // Where its client is back in time, a delayed will goes with the old connection.
+                    let due_will = parked.will.take_if(|will| will.due <= Instant::now()).and_then(|late| {
+                        let change = self.parked_record(&parked, owner.user.clone());
+                        Some(DueWill { change, ..due_will(&parked.session, Some(late))? })
+                    });
                     let (session, mailbox) = (parked.session, owner.mailbox.clone());
-                    let claimed = Claimed { session, mailbox, present: true, due_will: None };
+                    let claimed = Claimed { session, mailbox, present: true, due_will };
                     return Ok(Attempt::Claimed(Box::new(claimed), None));
                 }
                 let orphans = owner.mailbox.close();
