@@ -54,22 +54,23 @@ fn fail(error: &EngineError) {
 
 /// Looks after the store until `ended` is closed.
 pub(crate) fn run(broker: &Broker, ended: &Receiver<()>) {
-    let mut counted = Some((SessionId(0), Position::START));
     let mailboxes: HashMap<SessionId, Arc<Mailbox>> = broker.registry.mailboxes().into_iter().collect();
+    let mut counting = Some(((SessionId(0), Position::START), mailboxes));
     loop {
         // Counted in slices, and before anything else: bounds hold by it.
-        let wait = if counted.is_some() { Duration::ZERO } else { LOOKS };
+        let wait = if counting.is_some() { Duration::ZERO } else { LOOKS };
         match ended.recv_timeout(wait) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
-        let done = match counted {
-            Some(from) => count(broker, &mailboxes, from).map(|next| counted = next),
+        let done = match counting.take() {
+            Some((from, mailboxes)) => {
+                count(broker, &mailboxes, from).map(|next| counting = next.map(|next| (next, mailboxes)))
+            }
             None => trim(broker).and_then(|()| broker.store.tidy()),
         };
         if let Err(error) = done {
             tracing::warn!("the store could not be looked after: {error}");
-            counted = None;
         }
     }
 }

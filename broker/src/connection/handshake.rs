@@ -343,6 +343,7 @@ where
         promised: Position::START,
         unread: None,
         awaited: None,
+        awaited_unread: None,
         paused: None,
         stalled: None,
         timer: Timer::default(),

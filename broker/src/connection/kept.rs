@@ -5,15 +5,14 @@ use super::{Connection, Owed};
 use crate::session::Ending;
 use crate::store::{Page, Position};
 use sealmq_protocol::Packet;
-use std::task::Context;
+use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sends the answers whose promise the store can keep now, in their order. Whether there were any.
     pub(super) fn poll_held(&mut self) -> Result<bool, Ending> {
         let before = self.held.len();
-        let store = self.broker.store.clone();
-        while let Some((owed, _)) = self.held.pop_front_if(|(_, position)| store.has_reached(*position)) {
+        while let Some(owed) = self.next_held() {
             match owed {
                 Owed::Acknowledgement(acknowledgement) => self.acknowledge(&acknowledgement),
                 Owed::Packet(packet) => {
@@ -22,13 +21,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
             }
         }
-        let kept = self.session.kept_mut();
+        let (kept, store) = (self.session.kept_mut(), &self.broker.store);
         let mut released = false;
         while kept.waits_for().is_some_and(|position| store.has_reached(position)) {
             kept.handle_reached();
             released = true;
         }
         Ok(self.held.len() < before || released)
+    }
+
+    /// The next answer, if its promise can be kept now.
+    fn next_held(&mut self) -> Option<Owed> {
+        let store = &self.broker.store;
+        let (owed, _) = self.held.pop_front_if(|(_, position)| store.has_reached(*position))?;
+        Some(owed)
     }
 
     /// Tells the store what the session has to say; at once, where a message waits for that.
@@ -45,25 +51,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Has this task woken when the store has reached what is waited for next.
     pub(super) fn await_store(&mut self, cx: &mut Context<'_>) {
         let store = &self.broker.store;
-        if let Some(unread) = self.unread
-            && store.poll_applied(unread, cx).is_ready()
-        {
-            self.unread = None;
-            cx.waker().wake_by_ref();
-        }
         let held = self.held.front().map(|(_, position)| *position);
         let staged = self.session.kept_mut().waits_for();
-        let Some(next) = [held, staged].into_iter().flatten().min() else {
-            self.awaited = None;
-            return;
-        };
-        // The waker of a task stays good; it is given once for each position.
-        if self.awaited != Some(next) {
-            self.awaited = Some(next);
-            if store.poll_reached(next, cx).is_ready() {
-                self.awaited = None;
-                cx.waker().wake_by_ref();
-            }
+        let next = [held, staged].into_iter().flatten().min();
+        let mut ready = once(&mut self.awaited, next, |position| store.poll_reached(position, cx));
+        if self.unread.is_some_and(|unread| store.has_applied(unread)) {
+            (self.unread, ready) = (None, true);
+        }
+        ready |= once(&mut self.awaited_unread, self.unread, |position| store.poll_applied(position, cx));
+        if ready {
+            cx.waker().wake_by_ref();
         }
     }
 
@@ -94,4 +91,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.unread = self.mailbox.turn_page(through, is_last, (count, bytes));
         Ok(count > 0)
     }
+}
+
+/// Waits for a position; the waker of a task stays good, and is given once for each. Whether it need not wait.
+fn once(
+    awaited: &mut Option<Position>,
+    wanted: Option<Position>,
+    poll: impl FnOnce(Position) -> Poll<()>,
+) -> bool {
+    if *awaited == wanted {
+        return false;
+    }
+    *awaited = wanted;
+    let ready = wanted.is_some_and(|position| poll(position).is_ready());
+    if ready {
+        *awaited = None;
+    }
+    ready
 }

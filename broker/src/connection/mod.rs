@@ -73,6 +73,8 @@ struct Connection<S> {
     unread: Option<Position>,
     /// What this task is woken for: the store having reached so much.
     awaited: Option<Position>,
+    /// The same for what can be read of it.
+    awaited_unread: Option<Position>,
     /// A receiver that fell behind, and until when it is waited for at most.
     paused: Option<(Arc<Mailbox>, Instant)>,
     /// Since when the stream has taken nothing of what waits.

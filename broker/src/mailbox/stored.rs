@@ -14,6 +14,10 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::Waker;
 
+/// Deliveries in an inbox that may be slices of read buffers: fewer than elsewhere, since what is written
+/// pins them too.
+const SLICES_MAX: usize = 512;
+
 /// Whether a message may be written for a session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Admission {
@@ -108,7 +112,7 @@ impl Mailbox {
                     Way::Store if was_deep && !is_pressed => return Pushed::Taken,
                     Way::Store => {}
                     Way::Inbox => {
-                        let message = if inner.queue.len() < super::SLICES_MAX / 8 {
+                        let message = if inner.queue.len() < SLICES_MAX {
                             message.clone()
                         } else {
                             detached.get_or_insert_with(|| message.kept()).clone()

@@ -11,6 +11,7 @@ use crate::store::{
 };
 use bytestring::ByteString;
 use rustc_hash::FxHashSet;
+use sealmq_config::limits::QueueFull;
 use sealmq_protocol::Qos;
 use sealmq_protocol::packet::Will;
 use std::collections::VecDeque;
@@ -142,7 +143,7 @@ impl Registry {
             self.persistent.fetch_add(1, Ordering::Relaxed);
             let owner = Owner { mailbox, user, ticket: 0, parked: None };
             self.owners.insert(client_id, owner);
-            self.park(parked);
+            self.park(parked, held == Held::Connected);
         }
     }
 
@@ -157,6 +158,9 @@ impl Registry {
 
     /// The mailboxes of all sessions that nobody has and of which the oldest messages are to be dropped.
     pub(crate) fn overdue(&self) -> Vec<Arc<Mailbox>> {
+        if self.limits.queue_full != QueueFull::DropOldest {
+            return Vec::new();
+        }
         let owners = self.owners.iter().filter(|owner| owner.parked.is_some() && owner.mailbox.owes());
         owners.map(|owner| owner.mailbox.clone()).collect()
     }

@@ -298,7 +298,7 @@ impl Registry {
                 let left = self.hand_over(id, orphans, among);
                 mailbox.take_back(left);
             }
-            self.park(Parked { expires: expires(&session, now), session, since: now, will });
+            self.park(Parked { expires: expires(&session, now), session, since: now, will }, true);
         } else {
             let waiting = mailbox.close();
             let orphans = parked.unsent.into_iter().chain(waiting).collect();
@@ -312,10 +312,13 @@ impl Registry {
         mailbox.released.notify_waiters();
     }
 
-    fn park(&self, parked: Parked) {
+    /// Nobody has a session any more; whether the store is to be told.
+    fn park(&self, parked: Parked, is_news: bool) {
         let (due, client_id) = (parked.due(), parked.session.client_id().clone());
         if let Some(mut owner) = self.owners.get_mut(&client_id) {
-            self.keep_parked(&parked, owner.user.clone());
+            if is_news {
+                self.keep_parked(&parked, owner.user.clone());
+            }
             owner.parked = Some(parked);
         }
         if let Some(due) = due {

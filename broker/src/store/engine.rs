@@ -2,7 +2,7 @@
 //! bodies: the disk, and the disk that the simulation makes forget.
 
 use super::batch::{Batch, Last};
-use super::layout::Keyspace;
+use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
 use std::ops::ControlFlow;
 
@@ -46,7 +46,9 @@ pub(crate) struct Report {
 /// See the module's description.
 pub(crate) trait Engine: Send + Sync {
     /// The newest batch that it holds.
-    fn last(&self) -> Result<Last, EngineError>;
+    fn last(&self) -> Result<Last, EngineError> {
+        last_of(self.get(Keyspace::Meta, META_LAST)?.as_deref())
+    }
 
     /// Applies a batch, all of it or nothing; with `sync` it holds through a power cut when this returns.
     /// Called by one thread at a time, in the order of the batches.
@@ -79,4 +81,10 @@ pub(crate) trait Engine: Send + Sync {
 
     /// How it is.
     fn report(&self) -> Report;
+}
+
+/// The newest batch, as `meta/last` names it; none has been written where there is no such key.
+pub(super) fn last_of(value: Option<&[u8]>) -> Result<Last, EngineError> {
+    let malformed = || EngineError::Corrupt("meta/last is not what it should be".into());
+    value.map_or(Ok(Last::default()), |value| Last::from_bytes(value).ok_or_else(malformed))
 }

@@ -61,7 +61,7 @@ struct Making<'a> {
     /// Entries that are put and removed by this batch.
     passing: FxHashSet<(SessionId, u64)>,
     /// Keys in `inflight` and `inbound` that this batch puts and that were not there before.
-    fresh: FxHashSet<Vec<u8>>,
+    fresh: FxHashSet<(Keyspace, Vec<u8>)>,
     /// By how much the counts of shared messages shrink.
     lessened: FxHashMap<u64, u32>,
 }
@@ -254,14 +254,14 @@ impl Making<'_> {
     fn put_fresh(&mut self, keyspace: Keyspace, key: Vec<u8>, value: Vec<u8>) {
         let key = (keyspace, key);
         if !self.ops.contains_key(&key) {
-            self.fresh.insert(marked(&key));
+            self.fresh.insert(key.clone());
         }
         self.ops.insert(key, Some(value));
     }
 
     fn delete_fresh(&mut self, keyspace: Keyspace, key: Vec<u8>) {
         let key = (keyspace, key);
-        if self.fresh.remove(&marked(&key)) {
+        if self.fresh.remove(&key) {
             self.ops.remove(&key);
         } else {
             self.ops.insert(key, None);
@@ -383,10 +383,4 @@ impl Making<'_> {
 /// Whether a message's body is written once for all of its receivers.
 pub(crate) fn is_shared(to: &Receivers, message: &Message) -> bool {
     matches!(to, Receivers::Several(_)) && message.size() >= SHARED_BYTES_MIN
-}
-
-fn marked((keyspace, key): &(Keyspace, Vec<u8>)) -> Vec<u8> {
-    let mut marked = key.clone();
-    marked.push(*keyspace as u8);
-    marked
 }

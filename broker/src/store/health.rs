@@ -1,7 +1,7 @@
 //! Whether the store does what it is there for: said in `$SYS`, in the log, and to publishers.
 
 use parking_lot::Mutex;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 /// A commit that takes longer is a fault.
@@ -36,8 +36,6 @@ pub(crate) struct Health {
     commit_began: Mutex<Option<Instant>>,
     /// Said once for each commit that takes too long.
     said: AtomicBool,
-    /// How often there was no space.
-    pub(crate) times_full: AtomicU64,
 }
 
 impl Health {
@@ -78,7 +76,6 @@ impl Health {
 
     pub(super) fn no_space(&self) {
         if !self.no_space.swap(true, Ordering::AcqRel) {
-            self.times_full.fetch_add(1, Ordering::Relaxed);
             tracing::error!(
                 "no space is left for the store: nothing is acknowledged until there is (MQTT 5 publishers are told 0x97)"
             );

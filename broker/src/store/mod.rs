@@ -133,6 +133,11 @@ impl Store {
         }
     }
 
+    /// Whether everything up to `position` can be read.
+    pub(crate) fn has_applied(&self, position: Position) -> bool {
+        self.kept.as_ref().is_none_or(|kept| position <= kept.log.applied())
+    }
+
     /// Ready once everything up to `position` can be read.
     pub(crate) fn poll_applied(&self, position: Position, cx: &mut Context<'_>) -> Poll<()> {
         let Some(kept) = &self.kept else { return Poll::Ready(()) };

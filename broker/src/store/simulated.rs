@@ -1,7 +1,7 @@
 //! A disk for tests, in memory: what was not synced is forgotten when it crashes, the last batch may be torn,
 //! a sync can fail, and it can be full.
 
-use super::batch::{Batch, Last};
+use super::batch::Batch;
 use super::engine::{Engine, EngineError, Report, Visit};
 use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
@@ -89,11 +89,6 @@ impl SimulatedDisk {
 }
 
 impl Engine for SimulatedDisk {
-    fn last(&self) -> Result<Last, EngineError> {
-        let value = self.get(Keyspace::Meta, META_LAST)?;
-        Ok(value.and_then(|value| Last::from_bytes(&value)).unwrap_or_default())
-    }
-
     fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
         let fault = self.inner.lock().fault;
         if fault == Some(Fault::NoSpace) {

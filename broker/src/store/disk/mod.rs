@@ -16,7 +16,7 @@ mod tests;
 mod tip;
 
 use super::batch::{Batch, Last, Op};
-use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit};
+use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit, last_of};
 use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
@@ -150,8 +150,7 @@ impl Handles {
 
     fn last(&self) -> Result<Last, EngineError> {
         let value = self.keyspace(Keyspace::Meta)?.get(META_LAST).map_err(error)?;
-        let malformed = || EngineError::Corrupt("meta/last is not what it should be".into());
-        value.map_or(Ok(Last::default()), |value| Last::from_bytes(&value).ok_or_else(malformed))
+        last_of(value.as_deref())
     }
 }
 
@@ -253,10 +252,6 @@ fn compare(found: Last, known: Option<Last>) -> Result<(), OpenError> {
 }
 
 impl Engine for Disk {
-    fn last(&self) -> Result<Last, EngineError> {
-        self.handles()?.last()
-    }
-
     fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
         // What leads to less may take of what is set aside: else nobody could empty a store that is full.
         let brings = |op: Op<'_>| {
