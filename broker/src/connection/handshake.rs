@@ -201,6 +201,10 @@ where
         clean_start: connect.clean_start,
         persistent: connect::session_expiry_s(connect, &rules.offer) > 0,
     };
+    // Before anything is claimed: a session that cannot be had stays as it is, its will and its expiry too.
+    if claim.persistent && broker.store.has_no_space() {
+        return refuse(ReasonCode::ServerUnavailable, "no space is left for the store");
+    }
     match broker.registry.claim(claim).await {
         Ok(mut claimed) => {
             // Before the store is waited for: what it is told next does not have the will any more.
@@ -231,9 +235,6 @@ async fn take_up(
     }
     let mut untaken = Untaken { broker, claimed: Some(claimed) };
     let refuse = |rule| NotAdmitted::Refused(Refused { reason: ReasonCode::ServerUnavailable, rule });
-    if broker.store.has_no_space() {
-        return Err(refuse("no space is left for the store"));
-    }
     let Some(claimed) = &mut untaken.claimed else { return Err(NotAdmitted::SocketClosed) };
     let expiry = connect::expiry(connect, &broker.connect_rules.offer);
     let will = connect.will.clone().map(|will| (identity.clone(), will));
