@@ -108,7 +108,7 @@ impl Broker {
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
         let bounds = Arc::new(Bounds::new(limits.clone(), &config.storage, metrics.clone()));
         let offer = Arc::new(config.mqtt.clone());
-        let Recovered { sessions, retained, windows, stamps, next_session } = recovered;
+        let Recovered { sessions, retained, windows, stamps, half_ended, next_session } = recovered;
         for message in &retained {
             // What there is no room for any more, after the bounds were changed, is left out.
             let _ = router.retained().set(message);
@@ -122,7 +122,7 @@ impl Broker {
         }
         let registry =
             Registry::new(limits.clone(), offer.clone(), bounds, router.clone(), store.clone(), next_session);
-        registry.restore(sessions, Instant::now());
+        registry.restore(sessions, half_ended, Instant::now());
         Self {
             codec_limits: codec::Limits {
                 packet_bytes_max: config.mqtt.packet_bytes_max,

@@ -44,6 +44,7 @@ pub(crate) async fn run(
         tasks.spawn(listener.accept_all(broker.clone()));
     }
     tasks.spawn(publish_due_wills(broker.clone()));
+    tasks.spawn(end_sessions(broker.clone()));
     tasks.spawn(expire_retained(broker.clone()));
     tasks
         .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
@@ -61,11 +62,18 @@ pub(crate) async fn run(
     }
     tasks.shutdown().await;
     drop(keeping);
+    // What is left of them is done at the next start.
+    let _ = tokio::time::timeout(timeout, broker.registry.end_waiting_sessions()).await;
     let closing = tokio::task::spawn_blocking(move || broker.store.close());
     if tokio::time::timeout(timeout, closing).await.is_err() {
         tracing::warn!("the store is not closed in time; what was acknowledged is on disk");
     }
     Ok(())
+}
+
+/// Ends sessions that the store keeps, and that have to be read for it.
+async fn end_sessions(broker: Arc<Broker>) {
+    broker.registry.end_sessions().await;
 }
 
 /// Ends sessions whose time is over, and publishes wills that were delayed.

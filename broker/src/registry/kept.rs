@@ -1,20 +1,17 @@
 //! What the store keeps of sessions: that they are there, who has them, their wills; and what it gives back
 //! at a start.
 
-use super::{Among, Claimed, DelayedWill, Owner, Parked, Registry, expires};
+use super::{Claimed, DelayedWill, Owner, Parked, Registry, expires};
 use crate::auth::Identity;
-use crate::delivery::{Delivery, Place, SessionId};
+use crate::delivery::SessionId;
 use crate::mailbox::{Keeping, Mailbox};
 use crate::session::{Resumed, Session};
 use crate::store::{
     Change, EngineError, FlightState, Held, InFlight, KeptWill, Position, RecoveredSession, SessionRecord,
 };
 use bytestring::ByteString;
-use rustc_hash::FxHashSet;
 use sealmq_config::limits::QueueFull;
-use sealmq_protocol::Qos;
 use sealmq_protocol::packet::Will;
-use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
@@ -85,46 +82,11 @@ impl Registry {
         session.is_stored().then(|| Change::Session(Box::new(record())))
     }
 
-    /// A session ends whose queue the store has. What waits there of shared subscriptions goes to others.
-    pub(super) fn discard_stored(&self, session: &Session, in_memory: VecDeque<Delivery>, shares: bool) {
-        let id = session.id();
-        if shares && let Err(error) = self.hand_over_stored(id, in_memory) {
-            tracing::error!("what waited for a session that has ended was not handed over: {error}");
-        }
-        let client_id = session.client_id().clone();
-        self.store.append_lazily(&mut vec![Change::SessionEnded { session: id, client_id }]);
-    }
-
-    /// Walks over the queue of a session that has ended. A QoS 2 exchange that was begun ends with its session
-    /// ([MQTT-4.8.2-4]).
-    fn hand_over_stored(&self, id: SessionId, in_memory: VecDeque<Delivery>) -> Result<(), EngineError> {
-        // What was just given to the store may not be seen there yet, and what was taken from it may still be.
-        let mut passed: FxHashSet<Place> = in_memory.iter().filter_map(|delivery| delivery.place).collect();
-        self.hand_over(id, in_memory, Among::OthersThan(id));
-        for InFlight { flight, waiting } in self.store.in_flight(id)? {
-            if waiting.is_some_and(|waiting| waiting.qos == Qos::ExactlyOnce) {
-                passed.insert(flight.place);
-            }
-        }
-        let mut from = Position(1);
-        loop {
-            let page = self.store.page(id, from)?;
-            let mut orphans: VecDeque<Delivery> =
-                page.waiting.into_iter().map(|waiting| self.router.delivery(id, waiting)).collect();
-            orphans.retain(|delivery| {
-                delivery.terms.group().is_some()
-                    && !delivery.place.is_some_and(|place| passed.contains(&place))
-            });
-            self.hand_over(id, orphans, Among::OthersThan(id));
-            if page.is_last {
-                return Ok(());
-            }
-            from = Position(page.through.0 + 1);
-        }
-    }
-
     /// The sessions that the store kept, at a start: nobody is connected.
-    pub(crate) fn restore(&self, sessions: Vec<RecoveredSession>, now: Instant) {
+    pub(crate) fn restore(&self, sessions: Vec<RecoveredSession>, half_ended: Vec<SessionId>, now: Instant) {
+        for session in half_ended {
+            self.end_later(session, ByteString::new());
+        }
         for RecoveredSession { record, subscriptions, received } in sessions {
             let SessionRecord { session: id, client_id, user, expiry, held, will } = record;
             let (mut session, mailbox) = self.make(id, &client_id, Keeping::Store);

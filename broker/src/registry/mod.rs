@@ -7,6 +7,7 @@
 //! that of several connections that want the same client id the newest wins. What the store keeps of
 //! sessions is written here (`kept.rs`), and read back at a start.
 
+mod ending;
 mod kept;
 
 use crate::auth::Identity;
@@ -18,6 +19,7 @@ use crate::session::Session;
 use crate::store::{Change, Store};
 use bytestring::ByteString;
 use dashmap::{DashMap, Entry};
+use ending::Endings;
 use parking_lot::Mutex;
 use sealmq_config::limits::Limits;
 use sealmq_config::mqtt::Mqtt;
@@ -39,6 +41,7 @@ pub(crate) struct Registry {
     /// When something is due of a parked session, its will or its end, soonest first.
     due: Mutex<BTreeSet<(Instant, ByteString)>>,
     due_moved: Notify,
+    endings: Endings,
     limits: Limits,
     offer: Arc<Mqtt>,
     bounds: Arc<Bounds>,
@@ -154,6 +157,7 @@ impl Registry {
             persistent: AtomicUsize::new(0),
             due: Mutex::default(),
             due_moved: Notify::new(),
+            endings: Endings::default(),
             limits,
             offer,
             bounds,

@@ -153,6 +153,12 @@ impl Log {
         Position(self.applied.load(Ordering::Acquire))
     }
 
+    /// The position of the newest change.
+    pub(super) fn newest(&self) -> Position {
+        let pending = self.pending.lock();
+        Position(pending.first + pending.changes.len() as u64 - 1)
+    }
+
     /// Ready once everything up to `position` is applied; else the waker is kept.
     pub(super) fn poll_applied(&self, position: Position, cx: &mut Context<'_>) -> Poll<()> {
         if position <= self.applied() {

@@ -133,6 +133,11 @@ impl Store {
         }
     }
 
+    /// The position of the newest change.
+    pub(crate) fn newest(&self) -> Position {
+        self.kept.as_ref().map_or(Position::START, |kept| kept.log.newest())
+    }
+
     /// Whether everything up to `position` can be read.
     pub(crate) fn has_applied(&self, position: Position) -> bool {
         self.kept.as_ref().is_none_or(|kept| position <= kept.log.applied())

@@ -21,7 +21,7 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sealmq_crypto::{Mark, SenderWindow};
 use sealmq_protocol::packet::PacketId;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
@@ -44,6 +44,9 @@ pub(crate) struct Recovered {
     pub(crate) windows: Vec<(Bytes, SenderWindow)>,
     /// And the timed stamps that were taken.
     pub(crate) stamps: Vec<(Bytes, Mark)>,
+    /// Sessions that have something and no record: their client had begun another, and their end was not
+    /// written yet.
+    pub(crate) half_ended: Vec<SessionId>,
     /// The number of the next session.
     pub(crate) next_session: u64,
 }
@@ -186,6 +189,8 @@ fn recover(engine: &dyn Engine, clock: Clock) -> Result<(Recovered, Vec<SessionI
         });
         Some(())
     })?;
+    let left = subscriptions.into_keys().chain(received.into_keys()).collect::<BTreeSet<_>>();
+    recovered.half_ended = left.into_iter().filter(|session| !dying.contains(session)).collect();
     each(engine, Keyspace::Retained, &[], |_, value| {
         recovered.retained.push(Arc::new(decode_message(value, clock).ok()?));
         Some(())

@@ -1,6 +1,6 @@
 //! Shared subscriptions: who is a member, and what waits for each.
 
-use crate::durability::every_way;
+use crate::durability::{Way, every_way};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 use std::collections::BTreeSet;
 
@@ -33,16 +33,43 @@ fn take_all(broker: &Broker, wire: &mut Wire, name: &str) -> Vec<usize> {
     }
 }
 
+/// A broker whose group is away, with 60 messages for it.
+fn with_messages_for_all(way: Way) -> Broker {
+    let broker = way.start();
+    for name in MEMBERS {
+        let mut member = Wire::connect5(&broker, &connect(name));
+        member.subscribe5(FILTER, 1);
+        member.disconnect5(0);
+    }
+    publish(&broker, 0..60);
+    broker
+}
+
+/// Two members end their sessions, one directly after the other: what the first left to the second goes on.
+#[test]
+fn what_waits_for_members_that_end_in_a_row_goes_to_who_is_left() {
+    every_way(|way| {
+        let broker = with_messages_for_all(way);
+        let [one, two, three] = MEMBERS;
+        let ended = [one, two].map(|name| Wire::connect5(&broker, &Connect5::new(name)));
+        let mut last = Wire::resume5(&broker, &connect(three));
+        let mut all = BTreeSet::new();
+        while all.len() < 60 {
+            let publish = last.expect_publish5();
+            last.acknowledge5(&publish);
+            assert!(all.insert(publish.text().split(' ').next().unwrap().parse::<usize>().unwrap()));
+        }
+        last.expect_nothing_but_pong();
+        drop(ended);
+        let broker = way.restart(broker);
+        Wire::resume5(&broker, &connect(three)).expect_nothing_but_pong();
+    });
+}
+
 #[test]
 fn group_has_its_members_and_each_what_waits_for_it() {
     every_way(|way| {
-        let broker = way.start();
-        for name in MEMBERS {
-            let mut member = Wire::connect5(&broker, &connect(name));
-            member.subscribe5(FILTER, 1);
-            member.disconnect5(0);
-        }
-        publish(&broker, 0..60);
+        let broker = with_messages_for_all(way);
         let broker = way.restart(broker);
         let mut members = MEMBERS.map(|name| Wire::resume5(&broker, &connect(name)));
         publish(&broker, 60..120);
@@ -62,13 +89,7 @@ fn group_has_its_members_and_each_what_waits_for_it() {
 #[test]
 fn what_waits_for_a_member_that_ends_goes_to_others() {
     every_way(|way| {
-        let broker = way.start();
-        for name in MEMBERS {
-            let mut member = Wire::connect5(&broker, &connect(name));
-            member.subscribe5(FILTER, 1);
-            member.disconnect5(0);
-        }
-        publish(&broker, 0..60);
+        let broker = with_messages_for_all(way);
         let broker = way.restart(broker);
         Wire::connect5(&broker, &Connect5::new("one")).disconnect5(0);
         let broker = way.restart(broker);
