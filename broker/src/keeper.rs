@@ -6,6 +6,7 @@ use crate::delivery::SessionId;
 use crate::error::StartError;
 use crate::mailbox::Mailbox;
 use crate::store::{Change, DiskOptions, Durability, EngineError, Position, Recovered, Store};
+use bytes::Bytes;
 use sealmq_config::Config;
 use sealmq_config::storage;
 use std::collections::HashMap;
@@ -55,6 +56,7 @@ fn fail(error: &EngineError) {
 /// Looks after the store until `ended` is closed.
 pub(crate) fn run(broker: &Broker, ended: &Receiver<()>) {
     let mailboxes: HashMap<SessionId, Arc<Mailbox>> = broker.registry.mailboxes().into_iter().collect();
+    let mut told = HashMap::new();
     let mut counting = Some(((SessionId(0), Position::START), mailboxes));
     loop {
         // Counted in slices, and before anything else: bounds hold by it.
@@ -63,11 +65,11 @@ pub(crate) fn run(broker: &Broker, ended: &Receiver<()>) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return,
         }
-        let done = match counting.take() {
-            Some((from, mailboxes)) => {
-                count(broker, &mailboxes, from).map(|next| counting = next.map(|next| (next, mailboxes)))
-            }
-            None => trim(broker).and_then(|()| broker.store.tidy()),
+        let done = if let Some((from, mailboxes)) = counting.take() {
+            count(broker, &mailboxes, from).map(|next| counting = next.map(|next| (next, mailboxes)))
+        } else {
+            forget(broker, &mut told);
+            trim(broker).and_then(|()| broker.store.tidy())
         };
         if let Err(error) = done {
             tracing::warn!("the store could not be looked after: {error}");
@@ -95,6 +97,18 @@ fn count(
         }
     }
     Ok(next)
+}
+
+/// Lets the store forget the timed stamps that are not taken any more, since their time is over.
+fn forget(broker: &Broker, told: &mut HashMap<Bytes, u64>) {
+    let senders = broker.replay.sender_ids();
+    told.retain(|sender, _| senders.binary_search(sender).is_ok());
+    for sender in senders {
+        let Some(through) = broker.replay.forgotten_through(&sender) else { continue };
+        if told.insert(sender.clone(), through) != Some(through) {
+            broker.store.append_lazily(&mut vec![Change::Forgotten { sender, through }]);
+        }
+    }
 }
 
 /// Drops the oldest messages of those who are away and have too many.

@@ -49,6 +49,8 @@ struct Inner {
     topics: BTreeMap<TopicName, (Order, Arc<Message>)>,
     /// Those that expire, soonest first.
     expiring: BTreeSet<(Instant, TopicName)>,
+    /// Topics whose message has expired, for whoever asks next.
+    expired: Vec<TopicName>,
     /// Clients' messages alone; the broker's reports are few, and must not eat the bound.
     messages: usize,
     bytes: usize,
@@ -83,6 +85,7 @@ impl Inner {
             }
             if let Some((_, topic)) = self.expiring.pop_first() {
                 self.remove(&topic);
+                self.expired.push(topic);
             }
         }
     }
@@ -134,11 +137,13 @@ impl Retained {
         self.inner.read().topics.len()
     }
 
-    /// Removes some of what has expired. Whether there is more.
-    pub(crate) fn expire(&self, now: Instant) -> bool {
+    /// Removes some of what has expired. Whether there is more; and the topics whose message has expired since
+    /// this was last asked.
+    pub(crate) fn expire(&self, now: Instant) -> (bool, Vec<TopicName>) {
         let mut inner = self.inner.write();
         inner.expire(now, EXPIRED_MAX);
-        inner.expiring.first().is_some_and(|(expires, _)| *expires <= now)
+        let is_more = inner.expiring.first().is_some_and(|(expires, _)| *expires <= now);
+        (is_more, std::mem::take(&mut inner.expired))
     }
 
     /// The messages that match `filter`, were set no later than `until`, and stand behind `after`.
@@ -258,9 +263,10 @@ mod tests {
             retained.set(&Arc::new(Message::expiring_for_tests(topic, "1", 10, now))).unwrap();
         }
         assert_eq!(retained.set(&message("c", "1")), Err(Full));
-        assert!(!retained.expire(now + Duration::from_secs(9)));
+        assert_eq!(retained.expire(now + Duration::from_secs(9)), (false, vec![]));
         assert_eq!(retained.len(), 2);
-        assert!(!retained.expire(now + Duration::from_secs(10)));
+        let topics = ["a", "b"].map(|topic| topic.parse().unwrap());
+        assert_eq!(retained.expire(now + Duration::from_secs(10)), (false, topics.to_vec()));
         assert_eq!(retained.len(), 0);
         assert_eq!(retained.set(&message("c", "1")), Ok(()));
     }
@@ -270,7 +276,7 @@ mod tests {
         let (retained, now) = (Retained::new(2, 1000), Instant::now());
         retained.set(&Arc::new(Message::expiring_for_tests("a", "old", 10, now))).unwrap();
         retained.set(&message("a", "new")).unwrap();
-        assert!(!retained.expire(now + Duration::from_mins(1)));
+        assert_eq!(retained.expire(now + Duration::from_mins(1)), (false, vec![]));
         assert_eq!(all(&retained, "a"), ["a"]);
     }
 }

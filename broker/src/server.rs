@@ -89,7 +89,7 @@ async fn expire_retained(broker: Arc<Broker>) {
     let mut ticks = tokio::time::interval(RETAINED_SWEEP);
     loop {
         ticks.tick().await;
-        while broker.router.retained().expire(Instant::now()) {
+        while broker.router.expire_retained(Instant::now()) {
             tokio::task::yield_now().await;
         }
     }

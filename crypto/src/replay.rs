@@ -57,6 +57,21 @@ impl ReplayWindows {
         Some(window.clone())
     }
 
+    /// Up to which second no timed stamp of this sender is taken any more, remembered or not; nothing where
+    /// all that were taken are remembered.
+    pub fn forgotten_through(&self, sender: &[u8]) -> Option<u64> {
+        let senders = self.senders.read().unwrap_or_else(PoisonError::into_inner);
+        let window = Arc::clone(senders.get(sender)?);
+        drop(senders);
+        let window = window.lock().unwrap_or_else(PoisonError::into_inner);
+        window.forgotten_through()
+    }
+
+    /// Takes no timed stamp of this sender of this second or before any more.
+    pub fn forget_through(&self, sender: &[u8], through: u64) {
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.forget_through(through));
+    }
+
     /// The ids of all senders that have a window, in order.
     pub fn sender_ids(&self) -> Vec<Bytes> {
         let senders = self.senders.read().unwrap_or_else(PoisonError::into_inner);

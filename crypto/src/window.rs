@@ -75,6 +75,19 @@ impl SenderWindow {
         Ok(window)
     }
 
+    /// Stamps of this second and before are not taken any more, remembered or not.
+    pub(crate) fn forgotten_through(&self) -> Option<u64> {
+        self.forgotten_through
+    }
+
+    /// Takes no stamp of this second or before any more, and forgets those that it took.
+    pub(crate) fn forget_through(&mut self, through: u64) {
+        while self.stamps.first().is_some_and(|(issued_at, _)| *issued_at <= through) {
+            self.stamps.pop_first();
+        }
+        self.forgotten_through = self.forgotten_through.max(Some(through));
+    }
+
     /// Whether the mark could be taken now. Forgets what cannot pass any more, and takes nothing.
     pub(crate) fn check(
         &mut self,
@@ -138,12 +151,9 @@ impl SenderWindow {
 
     /// Makes room by forgetting the stamps that cannot pass any more, and remembers how far it went.
     fn forget_stale(&mut self, oldest_allowed: u64) {
-        while let Some(&(issued_at, _)) = self.stamps.first() {
-            if issued_at >= oldest_allowed {
-                break;
-            }
-            self.stamps.pop_first();
-            self.forgotten_through = self.forgotten_through.max(Some(issued_at));
+        let stale = self.stamps.iter().take_while(|(issued_at, _)| *issued_at < oldest_allowed);
+        if let Some((newest, _)) = stale.last().copied() {
+            self.forget_through(newest);
         }
     }
 
@@ -270,6 +280,18 @@ mod tests {
         assert_eq!(take(&mut window, timed(NOW, 3), NOW, 300), Err(OpenError::NotFresh));
         assert_eq!(take(&mut window, timed(NOW, 2), NOW + 300, 300), Err(OpenError::Replayed));
         assert_eq!(take(&mut window, timed(NOW + 301, 4), NOW + 301, 300), Ok(()));
+        assert_eq!(SenderWindow::from_bytes(&window.to_bytes()), Some(window));
+    }
+
+    #[test]
+    fn what_is_forgotten_elsewhere_is_refused_here() {
+        let mut window = SenderWindow::default();
+        assert_eq!(take(&mut window, timed(NOW, 1), NOW, 300), Ok(()));
+        window.forget_through(NOW + 1);
+        assert_eq!((window.stamps.len(), window.forgotten_through()), (0, Some(NOW + 1)));
+        window.forget_through(NOW);
+        assert_eq!(take(&mut window, timed(NOW + 1, 2), NOW + 1, 300), Err(OpenError::NotFresh));
+        assert_eq!(take(&mut window, timed(NOW + 2, 2), NOW + 2, 300), Ok(()));
         assert_eq!(SenderWindow::from_bytes(&window.to_bytes()), Some(window));
     }
 

@@ -9,6 +9,7 @@ use crate::store::{self, Change, Position, Receivers, Waiting};
 use sealmq_protocol::SubscriptionFilter;
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A receiver that a message is kept for.
 pub(super) type Admitted = (Arc<Mailbox>, Terms);
@@ -67,6 +68,16 @@ impl Router {
         }
         // Its room is used again.
         turn.admitted = admitted;
+    }
+
+    /// Removes some of the retained messages that have expired. Whether there are more.
+    pub(crate) fn expire_retained(&self, now: Instant) -> bool {
+        let (is_more, topics) = self.retained.expire(now);
+        if self.store.keeps() {
+            let changes = topics.into_iter().map(|topic| Change::RetainedExpired { topic });
+            self.store.append_lazily(&mut changes.collect());
+        }
+        is_more
     }
 
     /// Retained messages for a session whose queue the store keeps: they stand in it like any others.

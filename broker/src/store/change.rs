@@ -101,6 +101,18 @@ pub(crate) enum Change {
         /// The message; none clears it.
         message: Option<Arc<Message>>,
     },
+    /// A topic's retained message has expired, if it is still the one that is kept.
+    RetainedExpired {
+        /// Which topic.
+        topic: TopicName,
+    },
+    /// No timed stamp of a sender of this second or before is taken any more, so none need be remembered.
+    Forgotten {
+        /// Whose.
+        sender: Bytes,
+        /// Seconds since 1970.
+        through: u64,
+    },
     /// A sender's envelope was taken, and is not taken again.
     Taken {
         /// Whose.
@@ -143,9 +155,12 @@ impl Change {
             | Self::Removed { session, .. }
             | Self::Received { session, .. }
             | Self::Completed { session, .. } => Some(*session),
-            Self::SessionEnded { .. } | Self::Queued { .. } | Self::Retained { .. } | Self::Taken { .. } => {
-                None
-            }
+            Self::SessionEnded { .. }
+            | Self::Queued { .. }
+            | Self::Retained { .. }
+            | Self::RetainedExpired { .. }
+            | Self::Forgotten { .. }
+            | Self::Taken { .. } => None,
         }
     }
 
@@ -169,6 +184,8 @@ impl Change {
             | Self::Received { .. }
             | Self::Completed { .. }
             | Self::Retained { message: None, .. }
+            | Self::RetainedExpired { .. }
+            | Self::Forgotten { .. }
             | Self::Taken { .. } => CHANGE_BYTES,
         }
     }

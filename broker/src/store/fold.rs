@@ -7,8 +7,10 @@
 use super::batch::Ops;
 use super::change::{Change, Receivers};
 use super::engine::{Engine, EngineError};
-use super::layout::{self, Keyspace};
-use super::record::{Body, Entry, Flight, FlightState, SessionRecord, encode_message, encode_subscription};
+use super::layout::{self, Keyspace, ReplayKey};
+use super::record::{
+    Body, Entry, Flight, FlightState, SessionRecord, decode_message, encode_message, encode_subscription,
+};
 use crate::delivery::{Place, SessionId};
 use crate::ingress::message::Message;
 use crate::now::Clock;
@@ -16,10 +18,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use rustc_hash::{FxHashMap, FxHashSet};
 use sealmq_crypto::{Mark, ReplayWindows, SenderWindow};
+use sealmq_protocol::TopicName;
 use sealmq_protocol::packet::PacketId;
 use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// A body of fewer bytes is written into each queue: a second key would cost more.
 pub(crate) const SHARED_BYTES_MIN: usize = 64;
@@ -193,6 +197,8 @@ impl Making<'_> {
                 }
                 None => self.delete(Keyspace::Retained, layout::retained_key(topic)),
             },
+            Change::RetainedExpired { topic } => self.take_expired(topic)?,
+            Change::Forgotten { sender, through } => self.forget_stamps(sender, *through)?,
             Change::Taken { sender, mark } => self.take_mark(sender, **mark)?,
         }
         Ok(())
@@ -214,12 +220,9 @@ impl Making<'_> {
 
     fn take_end(&mut self, session: SessionId, client_id: &ByteString) -> Result<(), EngineError> {
         let key = (Keyspace::Session, client_id.as_bytes().to_vec());
-        let record = match self.ops.get(&key) {
-            Some(value) => value.clone().map(Bytes::from),
-            None => self.engine.get(key.0, &key.1)?,
-        };
         // Another session of the client may have begun meanwhile; then the record is that one's.
-        let record = record.and_then(|record| SessionRecord::decode(client_id.clone(), record).ok());
+        let record =
+            self.value(&key)?.and_then(|record| SessionRecord::decode(client_id.clone(), record).ok());
         if record.is_some_and(|record| record.session == session) {
             self.ops.insert(key, None);
         }
@@ -322,23 +325,66 @@ impl Making<'_> {
                 let key = layout::stamp_key(sender, issued_at, &stamp_hash);
                 self.put(Keyspace::Replay, key, Vec::new());
             }
-            Mark::Seq(_) => {
-                let key = layout::window_key(sender);
-                if self.fold.windows.snapshot(sender).is_none()
-                    && let Some(kept) = self.engine.get(Keyspace::Replay, &key)?
-                {
-                    let window = SenderWindow::from_bytes(&kept).ok_or_else(|| {
-                        EngineError::Corrupt("a replay window is not of a form that is known".into())
-                    })?;
-                    self.fold.windows.restore(sender, window);
-                }
-                self.fold.windows.retake(sender, mark);
-                if let Some(window) = self.fold.windows.snapshot(sender) {
-                    self.put(Keyspace::Replay, key, window.to_bytes());
-                }
-            }
+            Mark::Seq(_) => self.change_window(sender, |windows| windows.retake(sender, mark))?,
         }
         Ok(())
+    }
+
+    /// Changes a sender's window of counters, which is read when it is needed first.
+    fn change_window(
+        &mut self,
+        sender: &[u8],
+        change: impl FnOnce(&ReplayWindows),
+    ) -> Result<(), EngineError> {
+        let key = layout::window_key(sender);
+        let windows = &self.fold.windows;
+        if windows.snapshot(sender).is_none()
+            && let Some(kept) = self.engine.get(Keyspace::Replay, &key)?
+        {
+            let malformed = || EngineError::Corrupt("a replay window is not of a form that is known".into());
+            windows.restore(sender, SenderWindow::from_bytes(&kept).ok_or_else(malformed)?);
+        }
+        change(windows);
+        if let Some(window) = windows.snapshot(sender) {
+            self.put(Keyspace::Replay, key, window.to_bytes());
+        }
+        Ok(())
+    }
+
+    /// The stamps of a sender go that would not be taken any more anyhow; that they would not is kept instead.
+    fn forget_stamps(&mut self, sender: &[u8], through: u64) -> Result<(), EngineError> {
+        self.change_window(sender, |windows| windows.forget_through(sender, through))?;
+        let prefix = layout::stamps_prefix(sender);
+        let mut gone = Vec::new();
+        self.engine.scan(Keyspace::Replay, &prefix, &prefix, &mut |key, _| {
+            match layout::parse_replay_key(key) {
+                Some(ReplayKey::Stamp(_, issued_at, _)) if issued_at <= through => gone.push(key.to_vec()),
+                _ => return ControlFlow::Break(()),
+            }
+            ControlFlow::Continue(())
+        })?;
+        for key in gone {
+            self.delete(Keyspace::Replay, key);
+        }
+        Ok(())
+    }
+
+    /// A retained message goes if it has expired. Another may have been set since that was found.
+    fn take_expired(&mut self, topic: &TopicName) -> Result<(), EngineError> {
+        let key = (Keyspace::Retained, layout::retained_key(topic));
+        let kept = self.value(&key)?.and_then(|kept| decode_message(kept, self.fold.clock).ok());
+        if kept.is_some_and(|message| message.is_expired(Instant::now())) {
+            self.ops.insert(key, None);
+        }
+        Ok(())
+    }
+
+    /// What a key holds after what this batch has done so far.
+    fn value(&self, key: &(Keyspace, Vec<u8>)) -> Result<Option<Bytes>, EngineError> {
+        match self.ops.get(key) {
+            Some(value) => Ok(value.clone().map(Bytes::from)),
+            None => self.engine.get(key.0, &key.1),
+        }
     }
 
     /// A slice of what is left of a session that has ended.

@@ -7,6 +7,7 @@ use super::*;
 use crate::delivery::{Place, SessionId, Terms};
 use crate::store::open::migrate;
 use bytes::Bytes;
+use sealmq_crypto::Mark;
 use sealmq_protocol::Qos;
 
 const MIB: usize = 1 << 20;
@@ -170,4 +171,45 @@ fn an_older_layout_is_migrated_and_goes_on_where_it_stopped() {
     assert_eq!(disk.count(Keyspace::Retained), 3);
     migrate(&disk, &[step]).unwrap();
     assert_eq!(migrate(&disk, &[]), Err(OpenError::Newer { found: 2, ours: 1 }));
+}
+
+#[test]
+fn stamps_that_would_not_pass_any_more_are_forgotten_and_still_do_not() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let sender = Bytes::from_static(b"dev");
+    let taken = |mark| Change::Taken { sender: sender.clone(), mark: Box::new(mark) };
+    for n in 0..4 {
+        store.append(&mut vec![taken(Mark::Timed { issued_at: 100 + n, stamp_hash: [7; 32] })]);
+    }
+    store.append(&mut vec![taken(Mark::Seq(5))]);
+    committer.step().unwrap();
+    assert_eq!(disk.count(Keyspace::Replay), 5);
+    store.append(&mut vec![Change::Forgotten { sender: sender.clone(), through: 102 }]);
+    committer.step().unwrap();
+    assert_eq!(disk.count(Keyspace::Replay), 2, "one stamp, and the window");
+    let disk = Arc::new(disk.crash(0, 0));
+    let (_, recovered, _) = Store::over(disk, Durability::Sync, MIB).unwrap();
+    let windows = sealmq_crypto::ReplayWindows::new(10);
+    recovered.windows.into_iter().for_each(|(sender, window)| windows.restore(&sender, window));
+    assert_eq!(windows.forgotten_through(&sender), Some(102));
+    assert_eq!(recovered.stamps, [(sender, Mark::Timed { issued_at: 103, stamp_hash: [7; 32] })]);
+}
+
+#[test]
+fn a_retained_message_that_expired_goes_and_one_that_was_set_since_stays() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let long_ago = std::time::Instant::now().checked_sub(Duration::from_secs(10)).unwrap();
+    let retained = |topic: &str, seconds| {
+        let message = Arc::new(Message::expiring_for_tests(topic, "x", seconds, long_ago));
+        Change::Retained { topic: topic.parse().unwrap(), message: Some(message) }
+    };
+    store.append(&mut vec![retained("a", 1), retained("b", 1_000)]);
+    committer.step().unwrap();
+    let expired = |topic: &str| Change::RetainedExpired { topic: topic.parse().unwrap() };
+    store.append_lazily(&mut vec![expired("a"), expired("b"), expired("c")]);
+    committer.step().unwrap();
+    assert!(disk.get(Keyspace::Retained, b"a").unwrap().is_none());
+    assert!(disk.get(Keyspace::Retained, b"b").unwrap().is_some());
 }
