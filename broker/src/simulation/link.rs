@@ -2,7 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use sealmq_protocol::packet::{Connect, ConnectProperties, Version};
-use sealmq_protocol::{Packet, codec};
+use sealmq_protocol::{Packet, ReasonCode, codec};
 use std::num::NonZeroU16;
 use std::pin::Pin;
 use std::task::{Context, Poll, Waker};
@@ -76,6 +76,26 @@ impl Link {
             }
         }
     }
+}
+
+/// The next packet for a client that lasts. A connection that ends ends the run, unless one that he gave up
+/// may have taken his session over: then he has none, and begins anew.
+pub(super) fn next(link: &mut Option<Link>, is_haunted: bool) -> Result<Heard, String> {
+    let heard = link.as_mut().map_or(Ok(Heard::Nothing), Link::receive)?;
+    match heard {
+        Heard::Closed | Heard::Packet(Packet::Disconnect(_)) if is_haunted => {
+            *link = None;
+            Ok(Heard::Closed)
+        }
+        Heard::Closed => Err("was cut off".into()),
+        Heard::Packet(_) | Heard::Nothing => Ok(heard),
+    }
+}
+
+/// A CONNACK that says no, which only a store without room is allowed.
+pub(super) fn refused(link: &mut Option<Link>, reason: ReasonCode) -> Result<(), String> {
+    let link = link.take().filter(|link| link.while_full);
+    link.map(drop).ok_or_else(|| format!("refused with {reason:?}"))
 }
 
 /// A CONNECT for a session to keep, or for one that ends with the connection.

@@ -1,6 +1,6 @@
 //! A publisher with a session that lasts: sends within a window, and again what was not acknowledged.
 
-use super::link::{Heard, Link, connect};
+use super::link::{self, Heard, Link, connect};
 use super::model::{Model, payload};
 use super::rng::Rng;
 use bytes::Bytes;
@@ -83,15 +83,11 @@ impl Publisher {
 
     /// Reads one packet. Whether there was one.
     pub(super) fn hear(&mut self, model: &mut Model) -> Result<bool, String> {
-        let Some(link) = &mut self.link else { return Ok(false) };
-        let heard = match link.receive()? {
-            Heard::Nothing => return Ok(false),
-            Heard::Closed | Heard::Packet(Packet::Disconnect(_)) if self.is_haunted => {
-                self.link = None;
-                return Ok(true);
-            }
-            Heard::Packet(packet) => self.take(packet, model),
-            Heard::Closed => Err("was cut off".into()),
+        let heard = match link::next(&mut self.link, self.is_haunted) {
+            Ok(Heard::Nothing) => return Ok(false),
+            Ok(Heard::Closed) => Ok(()),
+            Ok(Heard::Packet(packet)) => self.take(packet, model),
+            Err(why) => Err(why),
         };
         heard.map_err(|why| format!("publisher {}: {why}", self.at))?;
         Ok(true)
@@ -99,10 +95,7 @@ impl Publisher {
 
     fn take(&mut self, packet: Packet, model: &mut Model) -> Result<(), String> {
         match packet {
-            Packet::ConnAck(ack) if ack.reason.is_error() => {
-                let link = self.link.take().filter(|link| link.while_full);
-                link.map(drop).ok_or_else(|| format!("refused with {:?}", ack.reason))
-            }
+            Packet::ConnAck(ack) if ack.reason.is_error() => link::refused(&mut self.link, ack.reason),
             Packet::ConnAck(ack) => self.greet(ack.session_present, model),
             Packet::PubAck(ack) => self.acknowledged(&ack, Qos::AtLeastOnce, model),
             Packet::PubRec(ack) => self.acknowledged(&ack, Qos::ExactlyOnce, model),

@@ -1,6 +1,6 @@
 //! A subscriber with a session that lasts: comes and goes, acknowledges late, and keeps its own half of QoS 2.
 
-use super::link::{Heard, Link, connect};
+use super::link::{self, Heard, Link, connect};
 use super::model::{Model, Promise};
 use super::rng::Rng;
 use sealmq_protocol::packet::{
@@ -108,15 +108,11 @@ impl Subscriber {
 
     /// Reads one packet. Whether there was one.
     pub(super) fn hear(&mut self, model: &mut Model) -> Result<bool, String> {
-        let Some(link) = &mut self.link else { return Ok(false) };
-        let heard = match link.receive()? {
-            Heard::Nothing => return Ok(false),
-            Heard::Closed | Heard::Packet(Packet::Disconnect(_)) if self.is_haunted => {
-                self.link = None;
-                return Ok(true);
-            }
-            Heard::Packet(packet) => self.take(packet, model),
-            Heard::Closed => Err("was cut off".into()),
+        let heard = match link::next(&mut self.link, self.is_haunted) {
+            Ok(Heard::Nothing) => return Ok(false),
+            Ok(Heard::Closed) => Ok(()),
+            Ok(Heard::Packet(packet)) => self.take(packet, model),
+            Err(why) => Err(why),
         };
         heard.map_err(|why| format!("subscriber {}: {why}", self.at))?;
         Ok(true)
@@ -124,10 +120,7 @@ impl Subscriber {
 
     fn take(&mut self, packet: Packet, model: &mut Model) -> Result<(), String> {
         match packet {
-            Packet::ConnAck(ack) if ack.reason.is_error() => {
-                let link = self.link.take().filter(|link| link.while_full);
-                link.map(drop).ok_or_else(|| format!("refused with {:?}", ack.reason))
-            }
+            Packet::ConnAck(ack) if ack.reason.is_error() => link::refused(&mut self.link, ack.reason),
             Packet::ConnAck(ack) => {
                 if self.known && !ack.session_present {
                     return Err("its session is gone".into());
