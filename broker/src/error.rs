@@ -76,7 +76,7 @@ impl StartError {
 }
 
 /// An error of the system in words, without the number at its end.
-fn plain(why: &io::Error) -> String {
+pub(crate) fn plain(why: &io::Error) -> String {
     if why.kind() == io::ErrorKind::NotFound {
         return "there is no such file or folder".to_owned();
     }

@@ -163,6 +163,55 @@ impl ReasonCode {
         self as u8 >= 0x80
     }
 
+    /// What the standard calls it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::GrantedQos1 => "granted QoS 1",
+            Self::GrantedQos2 => "granted QoS 2",
+            Self::DisconnectWithWill => "disconnect with will message",
+            Self::NoMatchingSubscribers => "no matching subscribers",
+            Self::NoSubscriptionExisted => "no subscription existed",
+            Self::ContinueAuthentication => "continue authentication",
+            Self::Reauthenticate => "re-authenticate",
+            Self::UnspecifiedError => "unspecified error",
+            Self::MalformedPacket => "malformed packet",
+            Self::ProtocolError => "protocol error",
+            Self::ImplementationSpecificError => "implementation specific error",
+            Self::UnsupportedProtocolVersion => "unsupported protocol version",
+            Self::ClientIdentifierNotValid => "client identifier not valid",
+            Self::BadUserNameOrPassword => "bad user name or password",
+            Self::NotAuthorized => "not authorized",
+            Self::ServerUnavailable => "server unavailable",
+            Self::ServerBusy => "server busy",
+            Self::Banned => "banned",
+            Self::ServerShuttingDown => "server shutting down",
+            Self::BadAuthenticationMethod => "bad authentication method",
+            Self::KeepAliveTimeout => "keep alive timeout",
+            Self::SessionTakenOver => "session taken over",
+            Self::TopicFilterInvalid => "topic filter invalid",
+            Self::TopicNameInvalid => "topic name invalid",
+            Self::PacketIdentifierInUse => "packet identifier in use",
+            Self::PacketIdentifierNotFound => "packet identifier not found",
+            Self::ReceiveMaximumExceeded => "receive maximum exceeded",
+            Self::TopicAliasInvalid => "topic alias invalid",
+            Self::PacketTooLarge => "packet too large",
+            Self::MessageRateTooHigh => "message rate too high",
+            Self::QuotaExceeded => "quota exceeded",
+            Self::AdministrativeAction => "administrative action",
+            Self::PayloadFormatInvalid => "payload format invalid",
+            Self::RetainNotSupported => "retain not supported",
+            Self::QosNotSupported => "QoS not supported",
+            Self::UseAnotherServer => "use another server",
+            Self::ServerMoved => "server moved",
+            Self::SharedSubscriptionsNotSupported => "shared subscriptions not supported",
+            Self::ConnectionRateExceeded => "connection rate exceeded",
+            Self::MaximumConnectTime => "maximum connect time",
+            Self::SubscriptionIdentifiersNotSupported => "subscription identifiers not supported",
+            Self::WildcardSubscriptionsNotSupported => "wildcard subscriptions not supported",
+        }
+    }
+
     /// Subscribed, with this maximum QoS.
     pub const fn granted(qos: Qos) -> Self {
         match qos {
@@ -215,6 +264,13 @@ mod tests {
             assert_eq!(code.map_or(byte, ReasonCode::byte), byte);
         }
         assert_eq!((0..=u8::MAX).filter(|byte| ReasonCode::from_byte(*byte).is_some()).count(), ALL.len());
+    }
+
+    #[test]
+    fn each_code_has_a_name_of_its_own() {
+        let mut names = ALL.map(ReasonCode::name);
+        names.sort_unstable();
+        assert!(names.windows(2).all(|pair| pair[0] != pair[1]), "{names:?}");
     }
 
     #[test]

@@ -6,6 +6,7 @@
 
 mod auth_answer;
 mod check;
+mod client;
 mod counter;
 pub(crate) mod greeting;
 mod import_mosquitto;
@@ -13,11 +14,15 @@ pub(crate) mod keys;
 mod layout;
 mod numbers;
 mod open;
+mod opening;
 mod passwd;
 mod progress;
+mod publish;
 mod seal;
+mod sealing;
 mod serve;
 mod store;
+mod subscribe;
 
 pub use serve::ServeOptions;
 
@@ -29,19 +34,14 @@ use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// What `sealmq --help` shows under the options.
-const EXAMPLES: &str = "\
-Try it:
-  sealmq                                 serve this machine, and say what next
-  sealmq keys sender dev-7               a sender's key, and what to configure
-  sealmq keys topic plant-1 --symmetric  a key for topics
-
-Settings can come from the environment too: SEALMQ_AUTH__ALLOW_ANONYMOUS=false.
-'sealmq COMMAND --help' says more, and so do docs/configuration.md and
-docs/encryption.md.";
+const ADVICE: &str = "\
+'sealmq' alone serves this machine, and says what to try. For the rest there are
+'sealmq COMMAND --help', docs/configuration.md and docs/encryption.md. Settings
+can come from the environment too: SEALMQ_AUTH__ALLOW_ANONYMOUS=false.";
 
 /// An MQTT broker that opens sealed payloads on ingress.
 #[derive(Debug, Parser)]
-#[command(name = "sealmq", version, about, after_help = EXAMPLES, disable_help_subcommand = true, term_width = 80)]
+#[command(name = "sealmq", version, about, after_help = ADVICE, disable_help_subcommand = true, term_width = 80)]
 struct Arguments {
     #[command(flatten)]
     serve: ServeOptions,
@@ -65,6 +65,10 @@ enum Command {
     Seal(seal::SealArguments),
     /// Open an envelope: envelope from stdin, plaintext to stdout
     Open(open::OpenArguments),
+    /// Publish from the command line, sealed if asked to
+    Pub(publish::PubArguments),
+    /// Subscribe from the command line, and open envelopes
+    Sub(subscribe::SubArguments),
     /// Set or delete a user's password in a password file
     Passwd(passwd::PasswdArguments),
     /// Answer a challenge with a sender's key: from stdin to stdout
@@ -89,6 +93,9 @@ enum CommandError {
     /// An envelope was refused.
     #[error("{}: {_0}", _0.name())]
     Open(#[from] OpenError),
+    /// A broker, or the way to it.
+    #[error(transparent)]
+    Client(#[from] client::error::ClientError),
     /// Standard input, output or the terminal.
     #[error("{what}: {why}")]
     Stream { what: &'static str, why: io::Error },
@@ -117,6 +124,8 @@ pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode 
         Some(Command::Keys(arguments)) => keys::run(&arguments),
         Some(Command::Seal(arguments)) => seal::run(&arguments),
         Some(Command::Open(arguments)) => open::run(&arguments),
+        Some(Command::Pub(arguments)) => publish::run(&arguments),
+        Some(Command::Sub(arguments)) => subscribe::run(&arguments),
         Some(Command::Passwd(arguments)) => passwd::run(&arguments),
         Some(Command::AuthAnswer(arguments)) => auth_answer::run(&arguments),
     };

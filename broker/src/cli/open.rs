@@ -3,17 +3,14 @@
 //! An envelope comes in on stdin, its plaintext goes out. Whether it is fresh and new cannot be told here: that
 //! takes somebody who remembers; the counter or time under the stamp is shown with `--verbose`.
 
-use super::{CommandError, say, seal::now};
-use crate::keys;
+use super::{CommandError, opening::opener, say, sealing::now};
 use bytes::Bytes;
 use clap::Args;
-use sealmq_crypto::{
-    Keyring, Mark, Opened, Opener, Policy, ReplayWindows, Sender, TopicKeyEntry, Topics, Validity,
-};
+use sealmq_crypto::{Mark, Opened, ReplayWindows};
 use sealmq_protocol::TopicName;
 use std::io::{self, Read, Write};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::slice;
 
 /// Opens an envelope: envelope from stdin, plaintext to stdout. Without a topic key, the content has to be
 /// the plaintext itself.
@@ -59,36 +56,7 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<(), CommandError> {
 }
 
 pub(super) fn open(arguments: &OpenArguments, envelope: Vec<u8>) -> Result<Opened, CommandError> {
-    let key = keys::sender_public(&arguments.sender_key)?;
-    let sender = Sender {
-        id: arguments.sender_id.as_ref().map_or_else(|| key.id().to_vec(), |id| id.clone().into_bytes()),
-        key,
-        topics: Arc::new(Everywhere),
-        validity: Validity::default(),
-    };
-    let topic_key = match &arguments.topic_key {
-        Some(file) => {
-            let key = keys::topic_secret(file)?;
-            let (id, validity) = (key.id().to_vec(), Validity::default());
-            Some(TopicKeyEntry { id, key, topics: Arc::new(Everywhere), validity })
-        }
-        None => None,
-    };
-    let policy = if topic_key.is_some() { Policy::Sealed } else { Policy::Stamped };
-    let keyring =
-        Keyring::new([sender], topic_key).map_err(|error| CommandError::Plain(error.to_string()))?;
-    // Any time under the stamp will do.
-    let opener = Opener::new(keyring, u64::MAX);
-    let topic = arguments.topic.as_str();
-    Ok(opener.open(&ReplayWindows::new(1), policy, topic, &Bytes::from(envelope), now())?)
-}
-
-/// All topics.
-#[derive(Debug)]
-struct Everywhere;
-
-impl Topics for Everywhere {
-    fn contains(&self, _topic: &str) -> bool {
-        true
-    }
+    let OpenArguments { topic, sender_key, topic_key, sender_id, .. } = arguments;
+    let (opener, policy) = opener(slice::from_ref(sender_key), sender_id.as_deref(), topic_key.as_slice())?;
+    Ok(opener.open(&ReplayWindows::new(1), policy, topic.as_str(), &Bytes::from(envelope), now())?)
 }

@@ -1,18 +1,17 @@
 //! `sealmq seal`: what a device does, on the command line.
 //!
-//! A plaintext comes in on stdin, an envelope goes out, or many of them for a load generator. Always holds: a
-//! counter's number is on the disk before the envelope that bears it is anywhere.
+//! A plaintext comes in on stdin, an envelope goes out, or many of them for a load generator. How one is made is
+//! in `sealing.rs`; here is where it comes from and goes to.
 
-use super::{CommandError, counter};
+use super::CommandError;
+use super::sealing::{Sealer, SealingOptions};
 use crate::error::StartError;
-use crate::keys::{self, SealingKey};
 use clap::Args;
-use sealmq_crypto::{ContentKey, Freshness, SenderKey, seal};
 use sealmq_protocol::TopicName;
 use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Read, Write};
 use std::path::PathBuf;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 use zeroize::Zeroizing;
 
 /// Makes an envelope: plaintext from stdin, envelope to stdout. Without a topic key it is stamped only.
@@ -32,18 +31,8 @@ pub(super) struct SealArguments {
     /// The sender's secret key
     #[arg(long, value_name = "FILE")]
     sender_key: PathBuf,
-    /// A symmetric key, an X25519 pair, or its public half
-    #[arg(long, value_name = "FILE")]
-    topic_key: Option<PathBuf>,
-    /// The sender's id, if it is not the one in the key file
-    #[arg(long, value_name = "ID")]
-    sender_id: Option<String>,
-    /// The counter's number, instead of the next
-    #[arg(long, value_name = "N")]
-    seq: Option<u64>,
-    /// The present time, instead of a counter
-    #[arg(long, conflicts_with = "seq")]
-    time: bool,
+    #[command(flatten)]
+    sealing: SealingOptions,
     /// Make N envelopes, each after its length as 4 bytes, big-endian
     #[arg(long, value_name = "N", requires = "out", value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -58,7 +47,7 @@ pub(super) fn run(arguments: &SealArguments) -> Result<(), CommandError> {
                       pipe it into `mosquitto_pub -t TOPIC -s`, or name a file with --out";
         return Err(CommandError::Plain(advice.to_owned()));
     }
-    let sealer = Sealer::new(arguments)?;
+    let sealer = Sealer::new(&arguments.sender_key, &arguments.sealing, &arguments.topic)?;
     let mut plaintext = Zeroizing::new(Vec::new());
     let read = io::stdin().lock().read_to_end(&mut plaintext);
     read.map_err(|why| CommandError::Stream { what: "cannot read stdin", why })?;
@@ -81,62 +70,6 @@ pub(super) fn run(arguments: &SealArguments) -> Result<(), CommandError> {
         }
     }
     out.flush().map_err(failed)
-}
-
-/// Everything that does not change from envelope to envelope.
-struct Sealer<'a> {
-    arguments: &'a SealArguments,
-    sender: SenderKey,
-    topic_key: Option<SealingKey>,
-}
-
-impl<'a> Sealer<'a> {
-    fn new(arguments: &'a SealArguments) -> Result<Self, StartError> {
-        let sender = keys::sender_secret(&arguments.sender_key)?;
-        let sender = match &arguments.sender_id {
-            Some(id) => sender.with_id(id.as_bytes()),
-            None => sender,
-        };
-        let topic_key = arguments.topic_key.as_deref().map(keys::sealing_key).transpose()?;
-        Ok(Self { arguments, sender, topic_key })
-    }
-
-    /// What the first of so many envelopes bears.
-    fn first(&self, count: u64) -> Result<First, CommandError> {
-        match self.arguments.seq {
-            Some(seq) if seq.checked_add(count - 1).is_none() => {
-                Err(CommandError::Plain("--seq is too large for so many envelopes".to_owned()))
-            }
-            Some(seq) => Ok(First::Seq(seq)),
-            None if self.arguments.time => Ok(First::Time),
-            None => Ok(First::Seq(counter::reserve(&self.arguments.sender_key, count)?)),
-        }
-    }
-
-    /// The envelope of this number after the first.
-    fn seal(&self, plaintext: &[u8], first: First, number: u64) -> Result<Vec<u8>, CommandError> {
-        let freshness = match first {
-            First::Seq(seq) => Freshness::Seq(seq.saturating_add(number)),
-            First::Time => Freshness::Time(now()),
-        };
-        let content_key = self.topic_key.as_ref().map(|key| match key {
-            SealingKey::Secret(key) => ContentKey::from(key),
-            SealingKey::Public(key) => ContentKey::from(key),
-        });
-        Ok(seal(&self.sender, content_key, self.arguments.topic.as_str(), plaintext, freshness)?)
-    }
-}
-
-/// How the envelopes of one run show that they are new.
-#[derive(Debug, Clone, Copy)]
-enum First {
-    Seq(u64),
-    Time,
-}
-
-/// Seconds since 1970.
-pub(super) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 
 fn write_framed(out: &mut impl Write, envelope: &[u8]) -> io::Result<()> {
@@ -189,9 +122,10 @@ impl Progress {
 mod tests {
     use super::super::Arguments;
     use super::super::open::{OpenArguments, open};
+    use super::super::sealing::First;
     use super::*;
     use clap::Parser;
-    use sealmq_crypto::{ContentAlgorithm, OpenError, TopicKey};
+    use sealmq_crypto::{ContentAlgorithm, OpenError, SenderKey, TopicKey};
     use std::fs;
     use std::path::Path;
 
@@ -229,9 +163,13 @@ mod tests {
         }
     }
 
+    fn sealer(arguments: &SealArguments) -> Result<Sealer<'_>, StartError> {
+        Sealer::new(&arguments.sender_key, &arguments.sealing, &arguments.topic)
+    }
+
     fn sealed(folder: &Path, line: &str) -> Vec<u8> {
         let arguments = sealing(folder, line);
-        let sealer = Sealer::new(&arguments).unwrap();
+        let sealer = sealer(&arguments).unwrap();
         sealer.seal(b"21.5", sealer.first(1).unwrap(), 0).unwrap()
     }
 
@@ -266,7 +204,7 @@ mod tests {
     fn the_counter_rises_from_run_to_run() {
         let folder = folder();
         let arguments = sealing(folder.path(), "--sender-key @dev.jwk");
-        let first = |count| match Sealer::new(&arguments).unwrap().first(count).unwrap() {
+        let first = |count| match sealer(&arguments).unwrap().first(count).unwrap() {
             First::Seq(seq) => seq,
             First::Time => panic!("no counter"),
         };
@@ -293,7 +231,7 @@ mod tests {
     fn a_public_key_does_not_stamp() {
         let folder = folder();
         let arguments = sealing(folder.path(), "--sender-key @dev.pub.jwk");
-        let error = Sealer::new(&arguments).err().unwrap().to_string();
+        let error = sealer(&arguments).err().unwrap().to_string();
         assert!(error.ends_with("to stamp, the secret one is needed"), "{error}");
     }
 }

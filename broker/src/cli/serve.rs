@@ -70,6 +70,8 @@ impl ServeOptions {
             Command::Keys(_)
             | Command::Seal(_)
             | Command::Open(_)
+            | Command::Pub(_)
+            | Command::Sub(_)
             | Command::Passwd(_)
             | Command::AuthAnswer(_) => *self == Self::default(),
         }

@@ -88,7 +88,7 @@ impl fmt::Display for OutsideValidity {
     }
 }
 
-fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
+pub(crate) fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError> {
     let text = fs::read(file).map_err(|why| StartError::io(file, "read it", why))?;
     let found: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(&text).collect();
     let found = found.map_err(|error| StartError::file(file, pem_error(&error)))?;
@@ -98,7 +98,7 @@ fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, StartError>
     Ok(found)
 }
 
-fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
+pub(crate) fn private_key(file: &Path) -> Result<PrivateKeyDer<'static>, StartError> {
     let text = files::read_secret(file)?;
     PrivateKeyDer::from_pem_slice(&text).map_err(|error| {
         let encrypted = text.windows(9).any(|word| word == b"ENCRYPTED");
