@@ -175,7 +175,9 @@ impl Change {
                 CHANGE_BYTES + message.size() + several
             }
             Self::Retained { message: Some(message), .. } => CHANGE_BYTES + message.size(),
-            Self::Session(_) | Self::Subscribed { .. } | Self::Unsubscribed { .. } => 4 * CHANGE_BYTES,
+            Self::Session(record) => 4 * CHANGE_BYTES + record.bytes(),
+            Self::Subscribed { subscription, .. } => 4 * CHANGE_BYTES + subscription.filter.wire_bytes(),
+            Self::Unsubscribed { filter, .. } => 4 * CHANGE_BYTES + filter.wire_bytes(),
             Self::SessionEnded { .. }
             | Self::Sent { .. }
             | Self::Released { .. }
@@ -194,6 +196,43 @@ impl Change {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::auth::Identity;
+    use crate::store::{Held, KeptWill};
+    use sealmq_protocol::Qos;
+    use sealmq_protocol::packet::{SubscriptionOptions, Will};
+
+    #[test]
+    fn what_a_client_makes_long_is_counted() {
+        let will = Will {
+            topic: "w".parse().unwrap(),
+            payload: Bytes::from(vec![7; 60_000]),
+            qos: Qos::AtMostOnce,
+            retain: false,
+            delay_s: 0,
+            message_expiry_s: None,
+            properties: None,
+        };
+        let session = SessionId(1);
+        let record = SessionRecord {
+            session,
+            client_id: "dev".into(),
+            user: None,
+            expiry: None,
+            held: Held::Connected,
+            will: Some(KeptWill { due_ms: None, identity: Identity::Claimed(None), will }),
+        };
+        let filter: SubscriptionFilter = (*"f".repeat(50_000)).try_into().unwrap();
+        let options = SubscriptionOptions::of(Qos::AtMostOnce);
+        let subscription = Subscription { filter: filter.clone(), options, id: None, is_new: true };
+        let changes = [
+            (Change::Session(Box::new(record)), 60_000),
+            (Change::Subscribed { session, subscription: Box::new(subscription) }, 50_000),
+            (Change::Unsubscribed { session, filter: Box::new(filter) }, 50_000),
+        ];
+        for (change, bytes) in changes {
+            assert!((bytes..bytes + 1_000).contains(&change.bytes()), "{}", change.bytes());
+        }
+    }
 
     /// Changes are moved from hand to hand for each message.
     #[test]

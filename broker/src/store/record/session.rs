@@ -55,6 +55,15 @@ pub(crate) struct KeptWill {
 }
 
 impl SessionRecord {
+    /// What of it is as long as a client made it, bytes, about.
+    pub(crate) fn bytes(&self) -> usize {
+        let will = self.will.as_ref().map_or(0, |kept| {
+            let properties = kept.will.properties.as_ref().map_or(0, |properties| properties.size());
+            kept.will.topic.as_str().len() + kept.will.payload.len() + properties
+        });
+        self.client_id.len() + self.user.as_ref().map_or(0, |user| user.len()) + will
+    }
+
     /// Its bytes; the client id is the key.
     pub(crate) fn encode(&self) -> Vec<u8> {
         let mut writer = Writer::new(VERSION, 64);
