@@ -1,15 +1,17 @@
 //! From changes to a batch: what has happened, as keys and values. Only the writer does this.
 //!
 //! Folds what comes and goes within one batch into nothing: a message that its client acknowledged before it
-//! was written is not written. Owns the counts of shared messages, and the sessions whose removal is not
-//! over. Always holds: what is removed is what was put, so no key outlives its session.
+//! was written is not written. Owns the counts of shared messages. Always holds: what is removed is what was
+//! put, so no key outlives its session; and a block on disk that cannot be read costs space at most, since
+//! nothing that may still be needed is removed for it.
 
 use super::batch::Ops;
 use super::change::{Change, Receivers};
+use super::dying::{Dying, Left};
 use super::engine::{Engine, EngineError};
 use super::layout::{self, Keyspace, ReplayKey};
 use super::record::{
-    Body, Entry, Flight, FlightState, SessionRecord, decode_message, encode_message, encode_subscription,
+    Entry, Flight, FlightState, SessionRecord, decode_message, encode_message, encode_subscription,
 };
 use crate::delivery::{Place, SessionId};
 use crate::ingress::message::Message;
@@ -20,19 +22,18 @@ use rustc_hash::{FxHashMap, FxHashSet};
 use sealmq_crypto::{Mark, ReplayWindows, SenderWindow};
 use sealmq_protocol::TopicName;
 use sealmq_protocol::packet::PacketId;
-use std::collections::VecDeque;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Instant;
 
 /// A body of fewer bytes is written into each queue: a second key would cost more.
 pub(crate) const SHARED_BYTES_MIN: usize = 64;
-/// Keys that one batch removes of a session that has ended.
+/// Keys that one batch removes of a session that has ended; and one that brings something, which somebody
+/// may wait for.
 const SLICE: usize = 1_000;
+const SLICE_BESIDE: usize = 100;
 /// Counts of shared messages that are remembered; others are read.
 const COUNTS_MAX: usize = 65_536;
-/// Sessions that have ended and of which a late change is still known to be one.
-const ENDED_MAX: usize = 65_536;
 
 /// Packet ids go from 1 to this, and begin again.
 const IDS: u64 = 65_535;
@@ -50,9 +51,9 @@ pub(crate) struct Fold {
     counts: FxHashMap<u64, u32>,
     /// Counters alone: each timed stamp has a key.
     windows: ReplayWindows,
-    ended: FxHashSet<SessionId>,
-    ended_in_turn: VecDeque<SessionId>,
-    dying: VecDeque<SessionId>,
+    dying: Dying,
+    /// Reads that failed since what was there is not what was written.
+    unreadable: u64,
 }
 
 /// A batch in the making.
@@ -78,15 +79,14 @@ impl Fold {
             next_session,
             counts: FxHashMap::default(),
             windows: ReplayWindows::new(0),
-            ended: dying.iter().copied().collect(),
-            ended_in_turn: dying.iter().copied().collect(),
-            dying: dying.into(),
+            dying: Dying::new(dying),
+            unreadable: 0,
         }
     }
 
     /// Whether there is something to do besides what comes.
     pub(crate) fn is_removing(&self) -> bool {
-        !self.dying.is_empty()
+        self.dying.first().is_some()
     }
 
     /// What changes do, the first of which has this position.
@@ -109,21 +109,23 @@ impl Fold {
         for (position, change) in (first..).zip(changes) {
             making.take(position, change)?;
         }
-        making.remove_dying()?;
+        making.remove_dying(if changes.is_empty() { SLICE } else { SLICE_BESIDE })?;
         making.lessen()?;
         Ok(making.ops)
     }
 
-    /// A session has ended; its keys go, a slice with each batch.
-    fn end(&mut self, session: SessionId) {
-        if self.ended.insert(session) {
-            self.ended_in_turn.push_back(session);
-            self.dying.push_back(session);
-        }
-        if self.ended_in_turn.len() > ENDED_MAX
-            && let Some(oldest) = self.ended_in_turn.pop_front_if(|oldest| !self.dying.contains(oldest))
-        {
-            self.ended.remove(&oldest);
+    /// What could not be read, as far as `read` failed for that. Said ever more seldom.
+    fn readable<T>(&mut self, read: Result<Option<T>, EngineError>) -> Result<Option<T>, EngineError> {
+        match read {
+            Err(EngineError::Corrupt(why)) => {
+                self.unreadable += 1;
+                if self.unreadable.is_power_of_two() {
+                    let times = self.unreadable;
+                    tracing::error!(times, "a part of the store cannot be read, and is left alone: {why}");
+                }
+                Ok(None)
+            }
+            read => read,
         }
     }
 }
@@ -152,7 +154,7 @@ impl Making<'_> {
 
     fn take(&mut self, position: u64, change: &Change) -> Result<(), EngineError> {
         // What comes after a session's end finds nothing to change, and must leave nothing behind.
-        if change.session().is_some_and(|session| self.fold.ended.contains(&session)) {
+        if change.session().is_some_and(|session| self.fold.dying.has_ended(session)) {
             return Ok(());
         }
         match change {
@@ -229,7 +231,7 @@ impl Making<'_> {
         // It may have ended before it was kept; after a start, another of its number would be taken for it.
         self.use_number(session);
         self.put(Keyspace::Meta, layout::dying_key(session), Vec::new());
-        self.fold.end(session);
+        self.fold.dying.begin(session);
         Ok(())
     }
 
@@ -238,7 +240,7 @@ impl Making<'_> {
         let body = encode_message(message, self.fold.clock);
         let mut count = 0_u32;
         for (session, terms) in to.iter() {
-            if self.passing.contains(&(session, position)) || self.fold.ended.contains(&session) {
+            if self.passing.contains(&(session, position)) || self.fold.dying.has_ended(session) {
                 continue;
             }
             let inline = (!is_shared).then_some(&*body);
@@ -278,8 +280,12 @@ impl Making<'_> {
             return Ok(());
         }
         let key = (Keyspace::Queue, layout::queue_key(session, position).to_vec());
-        if place.is_shared() && !self.ops.contains_key(&key) && self.engine.get(key.0, &key.1)?.is_some() {
-            *self.lessened.entry(position).or_default() += 1;
+        if place.is_shared() && !self.ops.contains_key(&key) {
+            let entry = self.engine.get(key.0, &key.1);
+            // Where nobody can tell whether it was there, the message stays for good.
+            if self.fold.readable(entry)?.is_some() {
+                *self.lessened.entry(position).or_default() += 1;
+            }
         }
         self.ops.insert(key, None);
         Ok(())
@@ -291,12 +297,15 @@ impl Making<'_> {
         lessened.sort_unstable();
         for (position, by) in lessened {
             let key = layout::position_key(position);
-            let known = self.fold.counts.get(&position).copied();
-            let count = match known {
+            let count = match self.fold.counts.get(&position).copied() {
                 Some(count) => count,
-                None => match self.engine.get(Keyspace::Refs, &key)? {
-                    Some(value) => value.as_ref().try_into().map_or(0, u32::from_be_bytes),
-                    None => 0,
+                None => match self.engine.get(Keyspace::Refs, &key) {
+                    Ok(Some(value)) => value.as_ref().try_into().map_or(0, u32::from_be_bytes),
+                    Ok(None) => 0,
+                    Err(error) => {
+                        self.fold.readable::<()>(Err(error))?;
+                        continue;
+                    }
                 },
             };
             let left = count.saturating_sub(by);
@@ -388,39 +397,22 @@ impl Making<'_> {
     }
 
     /// A slice of what is left of a session that has ended.
-    fn remove_dying(&mut self) -> Result<(), EngineError> {
-        let Some(session) = self.fold.dying.front().copied() else { return Ok(()) };
-        let prefix = layout::session_key(session);
-        let mut left = SLICE;
-        for keyspace in [Keyspace::Subscription, Keyspace::Inflight, Keyspace::Inbound, Keyspace::Queue] {
-            let mut found = Vec::new();
-            self.engine.scan(keyspace, &prefix, &prefix, &mut |key, value| {
-                if left == 0 {
-                    return ControlFlow::Break(());
-                }
-                left -= 1;
-                let is_shared = keyspace == Keyspace::Queue
-                    && Entry::decode(Bytes::copy_from_slice(value))
-                        .is_ok_and(|entry| entry.body == Body::Shared);
-                found.push((key.to_vec(), is_shared));
-                ControlFlow::Continue(())
-            })?;
-            for (key, is_shared) in found {
-                let is_new = !self.ops.contains_key(&(keyspace, key.clone()));
-                if is_shared
-                    && is_new
-                    && let Some((_, position)) = layout::parse_queue_key(&key)
-                {
-                    *self.lessened.entry(position).or_default() += 1;
-                }
-                self.delete(keyspace, key);
-            }
+    fn remove_dying(&mut self, keys_max: usize) -> Result<(), EngineError> {
+        let Some(session) = self.fold.dying.first() else { return Ok(()) };
+        let mark = (Keyspace::Meta, layout::dying_key(session));
+        // What this very batch puts for it, before it ends, is seen by the next.
+        if self.ops.contains_key(&mark) {
+            return Ok(());
         }
-        // What this very batch has put for it before it ended is seen by the next.
-        let is_here = self.ops.contains_key(&(Keyspace::Meta, layout::dying_key(session)));
-        if left > 0 && !is_here {
-            self.delete(Keyspace::Meta, layout::dying_key(session));
-            self.fold.dying.pop_front();
+        let slice = self.fold.dying.slice(keys_max, self.engine)?;
+        for Left { keyspace, key, shared } in slice.keys {
+            if let Some(position) = shared {
+                *self.lessened.entry(position).or_default() += 1;
+            }
+            self.delete(keyspace, key);
+        }
+        if slice.is_last {
+            self.ops.insert(mark, None);
         }
         Ok(())
     }

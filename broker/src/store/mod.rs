@@ -9,6 +9,7 @@ mod batch;
 mod change;
 mod committer;
 mod disk;
+mod dying;
 mod engine;
 mod fold;
 mod health;

@@ -7,6 +7,8 @@ use super::layout::{Keyspace, META_LAST};
 use bytes::Bytes;
 use parking_lot::Mutex;
 use std::collections::BTreeMap;
+use std::sync::mpsc::Receiver;
+use std::time::Duration;
 
 type Values = BTreeMap<(Keyspace, Vec<u8>), Bytes>;
 
@@ -33,6 +35,12 @@ struct Inner {
     synced: Values,
     unsynced: Vec<Vec<u8>>,
     fault: Option<Fault>,
+    /// Of which nothing can be read.
+    damaged: Option<Keyspace>,
+    /// Where the newest look into each keyspace began.
+    begun: BTreeMap<Keyspace, Vec<u8>>,
+    /// What the next look waits for.
+    gate: Option<Receiver<()>>,
 }
 
 fn apply(values: &mut Values, batch: &Batch) {
@@ -68,8 +76,28 @@ impl SimulatedDisk {
                 apply(&mut synced, &batch);
             }
         }
-        let found = Inner { values: synced.clone(), synced, unsynced: Vec::new(), fault: None };
+        let found = Inner { values: synced.clone(), synced, ..Inner::default() };
         Self { inner: Mutex::new(found) }
+    }
+
+    /// Nothing of a keyspace can be read, until this is taken back.
+    pub(crate) fn damage(&self, keyspace: Option<Keyspace>) {
+        self.inner.lock().damaged = keyspace;
+    }
+
+    /// The key at which the newest look into a keyspace began.
+    pub(crate) fn begun(&self, keyspace: Keyspace) -> Option<Vec<u8>> {
+        self.inner.lock().begun.get(&keyspace).cloned()
+    }
+
+    /// The next look takes until something comes here.
+    pub(crate) fn gate(&self, gate: Receiver<()>) {
+        self.inner.lock().gate = Some(gate);
+    }
+
+    fn readable(&self, keyspace: Keyspace) -> Result<(), EngineError> {
+        let is_damaged = self.inner.lock().damaged == Some(keyspace);
+        if is_damaged { Err(EngineError::Corrupt("injected".into())) } else { Ok(()) }
     }
 
     /// Syncs what is written. Whether that went well.
@@ -116,6 +144,7 @@ impl Engine for SimulatedDisk {
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.readable(keyspace)?;
         Ok(self.inner.lock().values.get(&(keyspace, key.to_vec())).cloned())
     }
 
@@ -126,7 +155,13 @@ impl Engine for SimulatedDisk {
         from: &[u8],
         visit: Visit<'_>,
     ) -> Result<(), EngineError> {
-        let inner = self.inner.lock();
+        self.readable(keyspace)?;
+        let gate = self.inner.lock().gate.take();
+        if let Some(gate) = gate {
+            gate.recv_timeout(Duration::from_secs(10)).expect("what a look waits for comes meanwhile");
+        }
+        let mut inner = self.inner.lock();
+        inner.begun.insert(keyspace, from.to_vec());
         for ((of, key), value) in inner.values.range((keyspace, from.to_vec())..) {
             if *of != keyspace || !key.starts_with(prefix) || visit(key, value).is_break() {
                 break;

@@ -9,6 +9,7 @@ use crate::store::open::migrate;
 use bytes::Bytes;
 use sealmq_crypto::Mark;
 use sealmq_protocol::Qos;
+use sealmq_protocol::packet::PacketId;
 
 const MIB: usize = 1 << 20;
 
@@ -142,6 +143,85 @@ fn a_session_that_ends_leaves_nothing_however_much_it_had() {
     }
     assert_eq!((disk.count(Keyspace::Queue), disk.count(Keyspace::Message)), (2_500, 2_500));
     assert!(disk.get(Keyspace::Meta, &layout::dying_key(SessionId(1))).unwrap().is_none());
+}
+
+#[test]
+fn a_slice_of_what_is_left_begins_where_the_one_before_it_ended() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    store.append(&mut (0..2_500).map(|_| queued(&[1], b"x")).collect());
+    store.append(&mut vec![Change::SessionEnded { session: SessionId(1), client_id: "dev".into() }]);
+    committer.step().unwrap();
+    let mut slice = || {
+        committer.step().unwrap();
+        (disk.count(Keyspace::Queue), disk.begun(Keyspace::Queue).unwrap())
+    };
+    // What is gone would be walked over again by each, as long as the disk remembers it.
+    let slices = [slice(), slice(), slice()];
+    assert_eq!(slices.each_ref().map(|(left, _)| *left), [1_500, 500, 0]);
+    let [first, second, third] =
+        slices.map(|(_, begun)| layout::parse_queue_key(&begun[..16.min(begun.len())]));
+    assert_eq!(first, None, "at the session");
+    // Positions begin behind that of the layout.
+    assert_eq!([second, third].map(|key| key.unwrap().1), [1_001, 2_001]);
+}
+
+#[test]
+fn what_somebody_waits_for_does_not_wait_for_a_long_slice() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    store.append(&mut (0..500).map(|_| queued(&[1], b"x")).collect());
+    store.append(&mut vec![Change::SessionEnded { session: SessionId(1), client_id: "dev".into() }]);
+    committer.step().unwrap();
+    store.append(&mut vec![queued(&[2], b"x")]);
+    committer.step().unwrap();
+    assert_eq!(disk.count(Keyspace::Queue), 400 + 1);
+    committer.step().unwrap();
+    assert_eq!(disk.count(Keyspace::Queue), 1);
+}
+
+#[test]
+fn what_cannot_be_read_of_a_session_that_has_ended_stays_and_all_else_goes_on() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let (session, packet_id) = (SessionId(1), PacketId::MIN);
+    store.append(&mut vec![queued(&[1, 2], &[7; 100]), Change::Received { session, packet_id }]);
+    store.append(&mut vec![Change::SessionEnded { session, client_id: "dev".into() }]);
+    committer.step().unwrap();
+    disk.damage(Some(Keyspace::Queue));
+    for _ in 0..3 {
+        let (_, position) = store.append(&mut vec![queued(&[3], b"x")]);
+        committer.step().unwrap();
+        assert!(store.has_reached(position));
+    }
+    assert_eq!(disk.count(Keyspace::Inbound), 0);
+    let mark = layout::dying_key(session);
+    assert!(disk.get(Keyspace::Meta, &mark).unwrap().is_some());
+    // The next start tries again, and may find it mended.
+    let disk = Arc::new(disk.crash(0, 0));
+    let (_store, mut committer) = over(&disk, Durability::Sync);
+    committer.step().unwrap();
+    assert_eq!((disk.count(Keyspace::Queue), disk.count(Keyspace::Message)), (1 + 3, 1));
+    assert!(disk.get(Keyspace::Meta, &mark).unwrap().is_none());
+}
+
+#[test]
+fn a_shared_message_stays_where_nobody_can_tell_who_has_it() {
+    for damaged in [Keyspace::Queue, Keyspace::Refs] {
+        let disk = Arc::new(SimulatedDisk::default());
+        let (store, mut committer) = over(&disk, Durability::Sync);
+        let (_, position) = store.append(&mut vec![queued(&[1, 2], &[7; 100])]);
+        committer.step().unwrap();
+        let disk = Arc::new(disk.crash(0, 0));
+        let (store, mut committer) = over(&disk, Durability::Sync);
+        let place = Place::new(position, true).unwrap();
+        disk.damage(Some(damaged));
+        store.append(&mut vec![Change::Removed { session: SessionId(1), place }]);
+        committer.step().unwrap();
+        disk.damage(None);
+        assert_eq!(store.page(SessionId(1), Position(1)).unwrap().waiting.len(), 0);
+        assert_eq!(store.page(SessionId(2), Position(1)).unwrap().waiting.len(), 1, "{damaged:?}");
+    }
 }
 
 #[test]
