@@ -116,7 +116,8 @@ fn trim(broker: &Broker) -> Result<(), EngineError> {
     for mailbox in broker.registry.overdue() {
         let session = mailbox.session();
         let mut from = mailbox.oldest();
-        while mailbox.owes() {
+        // The rest at the next look, once what this removes is written.
+        while mailbox.owes() && broker.store.has_room() {
             let page = broker.store.page(session, from)?;
             let mut changes = Vec::new();
             for waiting in page.waiting {
@@ -135,4 +136,88 @@ fn trim(broker: &Broker) -> Result<(), EngineError> {
         }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::broker::Rulebook;
+    use crate::delivery::Subscription;
+    use crate::ingress::message::Message;
+    use crate::registry::{Claim, Claimed};
+    use crate::router::Turn;
+    use crate::store::Committer;
+    use crate::store::layout::Keyspace;
+    use crate::store::simulated::SimulatedDisk;
+    use sealmq_config::limits::QueueFull;
+    use sealmq_protocol::Qos;
+    use sealmq_protocol::packet::SubscriptionOptions;
+    use std::time::Instant;
+
+    /// A broker with one session, that is away and may keep 100 messages, the newest.
+    async fn broker(pending: usize) -> (Broker, Arc<SimulatedDisk>, Committer, SessionId) {
+        let mut config = Config::default();
+        config.limits.queue_messages_max = 100;
+        config.limits.queue_full = QueueFull::DropOldest;
+        let disk = Arc::new(SimulatedDisk::default());
+        let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
+        let rulebook = Rulebook::load(&config, &[]).unwrap();
+        let broker = Broker::new(&config, rulebook, Arc::new(store), recovered);
+        let claim = Claim { client_id: &"dev".into(), user: None, clean_start: true, persistent: true };
+        let Claimed { mut session, mailbox, .. } = broker.registry.claim(claim).await.unwrap();
+        session.resume_expiry(None);
+        let (filter, options) = ("t".parse().unwrap(), SubscriptionOptions::of(Qos::AtLeastOnce));
+        broker.router.subscribe(&mailbox, &[Subscription { filter, options, id: None, is_new: true }]);
+        let id = session.id();
+        broker.registry.release(session, &mailbox, None, Instant::now());
+        (broker, disk, committer, id)
+    }
+
+    /// Publishes, and has it written. How many were dropped for it.
+    fn publish(broker: &Broker, committer: &mut Committer, messages: usize) -> u64 {
+        let before = broker.metrics.publish_dropped.value();
+        for _ in 0..messages {
+            let mut turn = Turn::default();
+            let message = Message::expiring_for_tests("t", "x", 1_000, Instant::now());
+            broker.router.route(&Arc::new(message), &mut turn);
+            broker.router.end_turn(&mut turn);
+        }
+        committer.step().unwrap();
+        broker.metrics.publish_dropped.value() - before
+    }
+
+    #[tokio::test]
+    async fn the_oldest_go_of_one_that_is_away_and_has_too_many() {
+        let (broker, disk, mut committer, session) = broker(1 << 20).await;
+        assert_eq!(publish(&broker, &mut committer, 300), 200);
+        assert_eq!(disk.count(Keyspace::Queue), 300);
+        let newest = broker.store.written();
+        trim(&broker).unwrap();
+        committer.step().unwrap();
+        assert_eq!(disk.count(Keyspace::Queue), 100);
+        let first = broker.store.page(session, Position(1)).unwrap().waiting[0].place.position();
+        assert_eq!(first, Position(newest.0 - 99), "the newest stay");
+        // What went counts no longer: as many as before may come.
+        assert_eq!(publish(&broker, &mut committer, 1), 1);
+        trim(&broker).unwrap();
+        committer.step().unwrap();
+        assert_eq!(disk.count(Keyspace::Queue), 100);
+    }
+
+    #[tokio::test]
+    async fn no_more_is_removed_at_once_than_may_be_pending() {
+        let (broker, disk, mut committer, _) = broker(10_000).await;
+        publish(&broker, &mut committer, 1_000);
+        assert_eq!(disk.count(Keyspace::Queue), 1_000);
+        trim(&broker).unwrap();
+        let pending = broker.store.pending_bytes();
+        assert!((10_000..20_000).contains(&pending), "a page more than may be: {pending}");
+        let mut looks = 1;
+        while disk.count(Keyspace::Queue) > 100 {
+            committer.step().unwrap();
+            trim(&broker).unwrap();
+            looks += 1;
+        }
+        assert!(looks > 5 && disk.count(Keyspace::Queue) == 100);
+    }
 }

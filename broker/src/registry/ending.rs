@@ -57,7 +57,7 @@ impl Registry {
         loop {
             let Some((session, client_id)) = self.endings.waiting.lock().front().cloned() else { return };
             self.store.applied(self.store.newest()).await;
-            if let Err(error) = self.hand_over_stored(session) {
+            if let Err(error) = self.hand_over_stored(session).await {
                 tracing::error!("what waited for a session that has ended was not handed over: {error}");
             }
             self.end_now(session, client_id);
@@ -65,15 +65,18 @@ impl Registry {
         }
     }
 
-    /// Walks over the queue of a session that has ended. A QoS 2 exchange that was begun ends with its session
+    /// Walks over the queue of a session that has ended, a page at a time: what it hands over is written before
+    /// there is more, and others get their turn. A QoS 2 exchange that was begun ends with its session
     /// ([MQTT-4.8.2-4]).
-    fn hand_over_stored(&self, id: SessionId) -> Result<(), EngineError> {
+    async fn hand_over_stored(&self, id: SessionId) -> Result<(), EngineError> {
         let begun = self.store.in_flight(id)?.into_iter().filter_map(|InFlight { flight, waiting }| {
             waiting.filter(|waiting| waiting.qos == Qos::ExactlyOnce).map(|_| flight.place)
         });
         let begun: FxHashSet<Place> = begun.collect();
         let mut from = Position(1);
         loop {
+            self.store.room().await;
+            tokio::task::yield_now().await;
             let page = self.store.page(id, from)?;
             let left = page.waiting.into_iter().filter(|waiting| !begun.contains(&waiting.place));
             let mut orphans: VecDeque<_> = left.map(|waiting| self.router.delivery(id, waiting)).collect();

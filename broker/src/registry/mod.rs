@@ -9,6 +9,8 @@
 
 mod ending;
 mod kept;
+#[cfg(test)]
+mod tests;
 
 use crate::auth::Identity;
 use crate::delivery::{Delivery, SessionId};

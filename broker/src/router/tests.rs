@@ -7,10 +7,13 @@ use crate::mailbox::Command;
 use crate::registry::{Claim, Claimed};
 use crate::session::Action;
 use crate::session::connect::Terms as Link;
-use crate::store::Recovered;
+use crate::store::layout::Keyspace;
+use crate::store::simulated::SimulatedDisk;
+use crate::store::{Committer, Durability, Recovered};
 use sealmq_config::Config;
 use sealmq_protocol::packet::{PacketId, Subscribe, UserProperties, Version};
 use std::collections::VecDeque;
+use std::pin::pin;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
@@ -18,6 +21,23 @@ fn broker() -> Broker {
     let config = Config::default();
     let rulebook = Rulebook::load(&config, &[]).unwrap();
     Broker::new(&config, rulebook, Arc::new(Store::memory()), Recovered::default())
+}
+
+/// A broker with a store that writes when its committer is told to, and of which so much may be pending.
+fn stored(pending: usize, change: impl FnOnce(&mut Config)) -> (Broker, Arc<SimulatedDisk>, Committer) {
+    let mut config = Config::default();
+    change(&mut config);
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
+    let rulebook = Rulebook::load(&config, &[]).unwrap();
+    (Broker::new(&config, rulebook, Arc::new(store), recovered), disk, committer)
+}
+
+/// As [`member`], and has read that nothing waits for it.
+async fn shallow_member(broker: &Broker, name: &str) -> Claimed {
+    let member = member(broker, name, true, true).await;
+    member.mailbox.turn_page(broker.store.written(), true, (0, 0));
+    member
 }
 
 /// Connects, with a session that is kept for a while, and shares a subscription to `t`.
@@ -144,4 +164,32 @@ async fn the_last_member_takes_the_group_along() {
     assert!(!broker.router.tree.read().is_empty());
     broker.router.unsubscribe(b.session.id(), &filter);
     assert!(broker.router.tree.read().is_empty());
+}
+
+#[tokio::test]
+async fn what_a_long_queue_hands_over_is_written_before_there_is_more() {
+    const MESSAGES: usize = 2_000;
+    const PENDING_MAX: usize = 20_000;
+    let (broker, disk, mut committer) = stored(PENDING_MAX, |_| {});
+    let a = member(&broker, "a", true, true).await;
+    publish(&broker, MESSAGES);
+    leave(&broker, a);
+    committer.step().unwrap();
+    let b = shallow_member(&broker, "b").await;
+    // The client comes back, and wants to know nothing of what was.
+    let claim = Claim { client_id: &"a".into(), user: None, clean_start: true, persistent: false };
+    let _a = broker.registry.claim(claim).await.unwrap();
+    let mut ending = pin!(broker.registry.end_waiting_sessions());
+    let (mut most, mut is_over) = (0, false);
+    while !is_over {
+        // More often than there are pages.
+        for _ in 0..MESSAGES {
+            is_over = is_over || ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_ready();
+        }
+        most = most.max(broker.store.pending_bytes());
+        committer.step().unwrap();
+    }
+    assert!(most < PENDING_MAX + 64 * 300, "a page more than may be: {most}");
+    assert_eq!(disk.count(Keyspace::Queue), MESSAGES);
+    assert_eq!(broker.store.page(b.session.id(), Position(1)).unwrap().waiting.len(), 64);
 }

@@ -207,6 +207,12 @@ impl Log {
         self.full.load(Ordering::Acquire)
     }
 
+    /// The bytes that are pending.
+    #[cfg(test)]
+    pub(super) fn pending_bytes(&self) -> usize {
+        self.pending.lock().bytes
+    }
+
     /// Ready when there is room.
     pub(super) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         if !self.is_full() {
@@ -296,6 +302,37 @@ mod tests {
     use super::*;
     use crate::delivery::SessionId;
     use sealmq_protocol::packet::PacketId;
+    use std::sync::Arc;
+    use std::task::Wake;
+
+    #[derive(Default)]
+    struct Woken(AtomicU64);
+
+    impl Wake for Woken {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    #[test]
+    fn who_brings_more_than_may_be_pending_waits_until_it_is_less() {
+        let change = || Change::Completed { session: SessionId(1), packet_id: PacketId::MIN };
+        let bytes = change().bytes();
+        let log = Log::new(Position::START, 4 * bytes);
+        let woken = [Arc::new(Woken::default()), Arc::new(Woken::default())];
+        let wakers = woken.clone().map(Waker::from);
+        let has_room = |at: usize| log.poll_room(&mut Context::from_waker(&wakers[at])) == Poll::Ready(());
+        log.append(&mut (0..4).map(|_| change()).collect(), Urgency::Lazy);
+        assert!(has_room(0) && !log.is_full(), "as much as may be");
+        log.append(&mut vec![change()], Urgency::Lazy);
+        assert!(log.is_full());
+        assert_eq!([has_room(0), has_room(0), has_room(1)], [false; 3]);
+        let times = || woken.each_ref().map(|woken| woken.0.load(Ordering::SeqCst));
+        assert_eq!(times(), [0, 0]);
+        assert_eq!(log.take(false).changes.len(), 5);
+        assert_eq!(times(), [1, 1], "each once");
+        assert!(has_room(0) && has_room(1) && log.pending_bytes() == 0);
+    }
 
     #[test]
     fn all_that_waited_long_enough_goes_at_once() {

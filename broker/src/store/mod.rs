@@ -75,6 +75,8 @@ struct Kept {
     health: Arc<Health>,
     clock: Clock,
     durability: Durability,
+    /// Where it stood when it was opened.
+    opened: Position,
     thread: parking_lot::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 
@@ -166,6 +168,22 @@ impl Store {
     /// Ready when there is room for more changes: who brings them is to be read no further meanwhile.
     pub(crate) fn poll_room(&self, cx: &mut Context<'_>) -> Poll<()> {
         self.kept.as_ref().map_or(Poll::Ready(()), |kept| kept.log.poll_room(cx))
+    }
+
+    /// Waits for that.
+    pub(crate) async fn room(&self) {
+        std::future::poll_fn(|cx| self.poll_room(cx)).await;
+    }
+
+    /// The bytes of the changes that are not written.
+    #[cfg(test)]
+    pub(crate) fn pending_bytes(&self) -> usize {
+        self.kept.as_ref().map_or(0, |kept| kept.log.pending_bytes())
+    }
+
+    /// Whether there is room for more changes.
+    pub(crate) fn has_room(&self) -> bool {
+        self.kept.as_ref().is_none_or(|kept| !kept.log.is_full())
     }
 
     /// Whether there is no space for anything that would have to be kept.

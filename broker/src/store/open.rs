@@ -101,7 +101,8 @@ impl Store {
         let health = Arc::new(Health::default());
         let fold = Fold::new(clock, recovered.next_session, dying);
         let committer = Committer::new(log.clone(), engine.clone(), health.clone(), fold, last, durability);
-        let kept = Kept { log, engine, health, clock, durability, thread: parking_lot::Mutex::default() };
+        let (opened, thread) = (last.position, parking_lot::Mutex::default());
+        let kept = Kept { log, engine, health, clock, durability, opened, thread };
         Ok((Self { kept: Some(kept) }, recovered, committer))
     }
 }

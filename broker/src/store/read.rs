@@ -12,6 +12,7 @@ use sealmq_protocol::packet::SubscriptionId;
 use sealmq_protocol::{Qos, SubscriptionFilter};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Messages in one page, and their bytes.
 pub(crate) const PAGE_MESSAGES_MAX: usize = 64;
@@ -57,58 +58,22 @@ pub(crate) struct InFlight {
 impl Store {
     /// The part of a session's queue that begins at `from`.
     pub(crate) fn page(&self, session: SessionId, from: Position) -> Result<Page, EngineError> {
-        let Some(kept) = &self.kept else {
-            return Ok(Page { waiting: Vec::new(), through: Position::START, is_last: true });
-        };
-        // Read before the queue is looked at. What stands behind it may belong to a batch that is being applied,
-        // of which some is seen and some is not: nothing of it counts.
-        let applied = kept.log.applied();
-        let (mut found, mut bytes, mut is_last) = (Vec::new(), 0, true);
-        let prefix = layout::session_key(session);
-        let begin = layout::queue_key(session, from.0);
-        kept.engine.scan(Keyspace::Queue, &prefix, &begin, &mut |key, value| {
-            if found.len() == PAGE_MESSAGES_MAX || bytes >= PAGE_BYTES_MAX {
-                is_last = false;
-                return ControlFlow::Break(());
-            }
-            if let Some((_, position)) = layout::parse_queue_key(key) {
-                if position > applied.0 {
-                    return ControlFlow::Break(());
-                }
-                bytes += value.len();
-                found.push((position, Bytes::copy_from_slice(value)));
-            }
-            ControlFlow::Continue(())
-        })?;
-        let newest = found.last().map_or(0, |(position, _)| *position);
-        let through = if is_last { applied } else { Position(newest) };
-        let waiting =
-            found.into_iter().filter_map(|(position, record)| kept.waiting(position, record).transpose());
-        Ok(Page { waiting: waiting.collect::<Result<_, _>>()?, through, is_last })
+        match &self.kept {
+            Some(kept) => off_the_workers(|| kept.page(session, from)),
+            None => Ok(Page { waiting: Vec::new(), through: Position::START, is_last: true }),
+        }
     }
 
     /// What a session's client was sent and has not acknowledged, in the order in which it was sent.
     pub(crate) fn in_flight(&self, session: SessionId) -> Result<Vec<InFlight>, EngineError> {
-        let Some(kept) = &self.kept else { return Ok(Vec::new()) };
-        let mut flights = Vec::new();
-        let prefix = layout::session_key(session);
-        kept.engine.scan(Keyspace::Inflight, &prefix, &prefix, &mut |_, value| {
-            flights.push(Flight::decode(Bytes::copy_from_slice(value)));
-            ControlFlow::Continue(())
-        })?;
-        let flights: Result<Vec<Flight>, _> = flights.into_iter().collect();
-        let mut flights = flights.map_err(|_| corrupt("an entry in flight"))?;
-        flights.sort_unstable_by_key(|flight| flight.sequence);
-        let read = |flight: Flight| {
-            let position = flight.place.position().0;
-            let record = kept.engine.get(Keyspace::Queue, &layout::queue_key(session, position))?;
-            let waiting = record.map(|record| kept.waiting(position, record)).transpose()?.flatten();
-            Ok(InFlight { flight, waiting })
-        };
-        flights.into_iter().map(read).collect()
+        match &self.kept {
+            Some(kept) => off_the_workers(|| kept.in_flight(session)),
+            None => Ok(Vec::new()),
+        }
     }
 
-    /// Walks over all queues in slices: from `from` on, whose message is how large. Where to go on.
+    /// Walks in slices over what waited in all queues when the store was opened: from `from` on, whose message
+    /// is how large. Where to go on. What has come since is counted by whoever brought it.
     pub(crate) fn walk_queues(
         &self,
         from: (SessionId, Position),
@@ -127,14 +92,72 @@ impl Store {
                 return ControlFlow::Break(());
             }
             seen += 1;
-            found(session, Position(position), Entry::size_of(value));
+            if position <= kept.opened.0 {
+                found(session, Position(position), Entry::size_of(value));
+            }
             ControlFlow::Continue(())
         })?;
         Ok(next)
     }
 }
 
+/// Reads the disk, which takes its time: a worker of the runtime gives its other tasks away for so long. One
+/// that has a runtime of one thread to itself, or none, just reads.
+fn off_the_workers<T>(read: impl FnOnce() -> T) -> T {
+    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
+        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(read),
+        Ok(_) | Err(_) => read(),
+    }
+}
+
 impl Kept {
+    fn page(&self, session: SessionId, from: Position) -> Result<Page, EngineError> {
+        // Read before the queue is looked at. What stands behind it may belong to a batch that is being applied,
+        // of which some is seen and some is not: nothing of it counts.
+        let applied = self.log.applied();
+        let (mut found, mut bytes, mut is_last) = (Vec::new(), 0, true);
+        let prefix = layout::session_key(session);
+        let begin = layout::queue_key(session, from.0);
+        self.engine.scan(Keyspace::Queue, &prefix, &begin, &mut |key, value| {
+            if found.len() == PAGE_MESSAGES_MAX || bytes >= PAGE_BYTES_MAX {
+                is_last = false;
+                return ControlFlow::Break(());
+            }
+            if let Some((_, position)) = layout::parse_queue_key(key) {
+                if position > applied.0 {
+                    return ControlFlow::Break(());
+                }
+                bytes += value.len();
+                found.push((position, Bytes::copy_from_slice(value)));
+            }
+            ControlFlow::Continue(())
+        })?;
+        let newest = found.last().map_or(0, |(position, _)| *position);
+        let through = if is_last { applied } else { Position(newest) };
+        let waiting =
+            found.into_iter().filter_map(|(position, record)| self.waiting(position, record).transpose());
+        Ok(Page { waiting: waiting.collect::<Result<_, _>>()?, through, is_last })
+    }
+
+    fn in_flight(&self, session: SessionId) -> Result<Vec<InFlight>, EngineError> {
+        let mut flights = Vec::new();
+        let prefix = layout::session_key(session);
+        self.engine.scan(Keyspace::Inflight, &prefix, &prefix, &mut |_, value| {
+            flights.push(Flight::decode(Bytes::copy_from_slice(value)));
+            ControlFlow::Continue(())
+        })?;
+        let flights: Result<Vec<Flight>, _> = flights.into_iter().collect();
+        let mut flights = flights.map_err(|_| corrupt("an entry in flight"))?;
+        flights.sort_unstable_by_key(|flight| flight.sequence);
+        let read = |flight: Flight| {
+            let position = flight.place.position().0;
+            let record = self.engine.get(Keyspace::Queue, &layout::queue_key(session, position))?;
+            let waiting = record.map(|record| self.waiting(position, record)).transpose()?.flatten();
+            Ok(InFlight { flight, waiting })
+        };
+        flights.into_iter().map(read).collect()
+    }
+
     /// The message of an entry. None where its body is gone: then the entry is about to go as well.
     fn waiting(&self, position: u64, record: Bytes) -> Result<Option<Waiting>, EngineError> {
         read_waiting(&*self.engine, self.clock, position, record)

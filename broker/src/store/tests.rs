@@ -225,6 +225,36 @@ fn a_shared_message_stays_where_nobody_can_tell_who_has_it() {
 }
 
 #[test]
+fn what_came_after_the_start_is_not_found_as_what_was_there() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    store.append(&mut vec![queued(&[1], b"old"), queued(&[2], b"old")]);
+    committer.step().unwrap();
+    let disk = Arc::new(disk.crash(0, 0));
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    store.append(&mut vec![queued(&[1], b"new"), queued(&[3], b"new")]);
+    committer.step().unwrap();
+    let mut found = Vec::new();
+    let next = store.walk_queues((SessionId(0), Position::START), &mut |session, _, _| found.push(session.0));
+    assert_eq!((next, found), (Ok(None), vec![1, 2]));
+}
+
+/// The only worker of the runtime reads, and what it reads takes until another task has run.
+#[test]
+fn a_page_that_takes_its_time_holds_up_no_other_task() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, _) = over(&disk, Durability::Sync);
+    let (open, gate) = std::sync::mpsc::channel();
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).build().unwrap();
+    disk.gate(gate);
+    let read = async move {
+        tokio::spawn(async move { open.send(()).unwrap() });
+        store.page(SessionId(1), Position(1)).unwrap().waiting.len()
+    };
+    assert_eq!(runtime.block_on(async { tokio::spawn(read).await.unwrap() }), 0);
+}
+
+#[test]
 fn the_number_of_a_session_that_ended_before_it_was_kept_is_not_given_again() {
     let disk = Arc::new(SimulatedDisk::default());
     let (store, mut committer) = over(&disk, Durability::Sync);
