@@ -297,8 +297,10 @@ impl Registry {
             if session.is_stored() {
                 let orphans = mailbox.park_stored(parked, |delivery| takers.has(delivery));
                 self.keep_changes(&mut session);
+                let (messages, bytes) = in_store(&orphans);
                 // What nobody takes stays where it is.
-                self.hand_over(id, orphans, among);
+                let left = in_store(&self.hand_over(id, orphans, among));
+                mailbox.removed(messages - left.0, bytes - left.1);
             } else {
                 let orphans = mailbox.park(parked.unsent, |delivery| takers.has(delivery));
                 let left = self.hand_over(id, orphans, among);
@@ -439,6 +441,12 @@ fn due_will(session: &Session, will: Option<DelayedWill>) -> Option<DueWill> {
     let DelayedWill { identity, will, due: _ } = will?;
     let (session, client_id) = (session.id(), session.client_id().clone());
     Some(DueWill { session, client_id, identity, will, change: None })
+}
+
+/// What stands in the store, of these: messages and bytes.
+fn in_store(deliveries: &VecDeque<Delivery>) -> (usize, usize) {
+    let stored = deliveries.iter().filter(|delivery| delivery.place.is_some());
+    stored.fold((0, 0), |(messages, bytes), delivery| (messages + 1, bytes + delivery.message.size()))
 }
 
 /// When a session ends that is parked now.

@@ -90,7 +90,7 @@ impl Router {
     }
 
     /// What a member of shared subscriptions was given and has not had, for another one; it comes back
-    /// where there is nobody else. What leaves a queue of the store and what comes into another is one
+    /// where there is nobody else, or nobody has room. What leaves a queue of the store and what comes into another is one
     /// change, so that a crash neither loses nor doubles it.
     pub(crate) fn hand_over(
         &self,
@@ -103,8 +103,10 @@ impl Router {
         for delivery in orphans {
             let Some(group) = delivery.terms.group() else { continue };
             let mut detached = None;
-            let handed = Self::hand_to_one_of(group, &delivery.message, among, &mut detached, turn);
-            if handed == Handed::Unwanted {
+            let handed = Self::hand_on(group, &delivery.message, among, &mut detached, turn);
+            if handed != Handed::Taken {
+                // Of one that has ended nothing stays.
+                turn.dropped += u64::from(handed == Handed::Dropped && matches!(among, Among::OthersThan(_)));
                 left.push_back(delivery);
                 continue;
             }
@@ -114,6 +116,26 @@ impl Router {
             self.keep(&delivery.message, &mut detached, turn);
         }
         left
+    }
+
+    /// Hands a message to whichever member has room for it.
+    fn hand_on(
+        group: &Group,
+        message: &Arc<Message>,
+        among: Among,
+        detached: &mut Option<Arc<Message>>,
+        turn: &mut Turn,
+    ) -> Handed {
+        let dropped = turn.dropped;
+        let mut handed = Handed::Unwanted;
+        for _ in 0..group.members() {
+            handed = Self::hand_to_one_of(group, message, among, detached, turn);
+            if handed != Handed::Dropped {
+                break;
+            }
+            turn.dropped = dropped;
+        }
+        handed
     }
 
     /// A message of a session's queue, as the session takes it.

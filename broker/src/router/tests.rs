@@ -167,6 +167,34 @@ async fn the_last_member_takes_the_group_along() {
 }
 
 #[tokio::test]
+async fn what_another_member_has_no_room_for_stays_where_it_is_kept() {
+    // Ten messages of two bytes.
+    let (broker, disk, mut committer) = stored(1 << 20, |config| config.storage.queued_bytes_max = 20);
+    let (a, b) = (shallow_member(&broker, "a").await, shallow_member(&broker, "b").await);
+    let id = a.session.id();
+    publish(&broker, 10);
+    leave(&broker, a);
+    committer.step().unwrap();
+    assert_eq!(broker.store.page(id, Position(1)).unwrap().waiting.len(), 5);
+    assert_eq!((disk.count(Keyspace::Queue), waiting(&b)), (10, 5));
+    assert_eq!(broker.metrics.publish_dropped.value(), 0);
+}
+
+#[tokio::test]
+async fn what_another_member_takes_counts_no_longer_for_who_left() {
+    // Twenty messages of two bytes.
+    let (broker, _, mut committer) = stored(1 << 20, |config| config.storage.queued_bytes_max = 40);
+    let (a, b) = (shallow_member(&broker, "a").await, shallow_member(&broker, "b").await);
+    publish(&broker, 10);
+    leave(&broker, a);
+    committer.step().unwrap();
+    assert_eq!(waiting(&b), 10);
+    publish(&broker, 20);
+    assert_eq!(waiting(&b), 20);
+    assert_eq!(broker.metrics.publish_dropped.value(), 0);
+}
+
+#[tokio::test]
 async fn what_a_long_queue_hands_over_is_written_before_there_is_more() {
     const MESSAGES: usize = 2_000;
     const PENDING_MAX: usize = 20_000;
