@@ -382,9 +382,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             // It needs no telling any more.
             self.broker.drained();
         }
-        let mut delayed = None;
+        let (mut delayed, mut will_gone) = (None, Position::START);
         match self.session.will_at_end() {
             WillAtEnd::None => {}
+            WillAtEnd::TakenBack => will_gone = self.broker.registry.keep_will_gone(&self.session),
             WillAtEnd::Later(will, delay) if !self.broker.is_stopping() || self.session.is_stored() => {
                 let identity = self.identity.clone();
                 let due = now.instant.checked_add(delay);
@@ -397,7 +398,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         broker.registry.release(session, &mailbox, delayed, now.instant);
         // Whoever took the session over does not wait for this.
         if ending != Ending::SocketClosed {
-            let goodbye = async { if told { io.close_read().await } else { io.close().await } };
+            let goodbye = async {
+                // Who sees the end of the connection knows that no crash brings the will out again.
+                broker.store.reached(will_gone).await;
+                if told { io.close_read().await } else { io.close().await }
+            };
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
     }

@@ -21,6 +21,7 @@ use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox, Taken};
 use crate::now::Now;
+use crate::registry;
 use crate::router::Turn;
 use crate::session::{Acknowledgement, Action, Ending, Outcome, PassedOver, Session};
 use crate::store::Position;
@@ -358,7 +359,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // Where the reload took the user away, the permissions that it had last hold for its will.
         let _ = self.renew_rules();
         let will = Submission::of_will(will, self.session.client_id(), now.instant);
+        // Kept together with the message: a crash leaves one of the two, and not none or both.
+        if let Some(gone) = registry::will_gone(&self.session) {
+            self.turn.also(gone);
+        }
         if let Outcome::Refused(refusal, _) = self.route(will, None, now) {
+            self.turn.keep_alone(&self.broker.store);
             self.report(refusal);
         }
         self.end_turn();

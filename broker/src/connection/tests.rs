@@ -9,10 +9,10 @@ use parking_lot::Mutex;
 use sealmq_config::Config;
 use sealmq_config::auth::{Access, AclRule, Permission};
 use sealmq_protocol::packet::{
-    Ack, Connect, ConnectProperties, PacketId, Publish, Subscribe, SubscriptionIds, SubscriptionOptions,
-    UserProperties,
+    Ack, Connect, ConnectProperties, Disconnect, PacketId, Publish, Subscribe, SubscriptionIds,
+    SubscriptionOptions, UserProperties,
 };
-use sealmq_protocol::{Packet, Qos};
+use sealmq_protocol::{Packet, Qos, ReasonCode};
 use std::num::NonZeroU32;
 use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 
@@ -44,8 +44,13 @@ struct Client {
 impl Client {
     /// Connects with a persistent session to a broker of its own.
     async fn connect(manual: &Manual) -> Self {
+        Self::connect_with(manual, None).await
+    }
+
+    /// The same with a will.
+    async fn connect_with(manual: &Manual, will: Option<Will>) -> Self {
         let broker = broker(&Config::default(), manual.store.clone());
-        let mut client = Self::greet(&broker, Version::V311, None).await;
+        let mut client = Self::greet_with(&broker, Version::V311, None, will).await;
         let early = tokio::time::timeout(Duration::from_millis(20), client.pipe.read_buf(&mut client.read));
         assert!(early.await.is_err(), "a session is kept before its client is told so");
         manual.reach();
@@ -55,6 +60,15 @@ impl Client {
 
     /// Sends a CONNECT for a session to keep.
     async fn greet(broker: &Arc<Broker>, version: Version, packet_bytes_max: Option<u32>) -> Self {
+        Self::greet_with(broker, version, packet_bytes_max, None).await
+    }
+
+    async fn greet_with(
+        broker: &Arc<Broker>,
+        version: Version,
+        packet_bytes_max: Option<u32>,
+        will: Option<Will>,
+    ) -> Self {
         let (pipe, theirs) = tokio::io::duplex(1 << 16);
         let peer = Peer { addr: ([127, 0, 0, 1], 1).into(), secure: false, excess: false };
         let deadline = Instant::now() + Duration::from_secs(5);
@@ -67,7 +81,7 @@ impl Client {
             clean_start: false,
             session_expiry_s: u32::MAX,
             keep_alive_s: 0,
-            will: None,
+            will,
             user_name: None,
             password: None,
             properties: ConnectProperties { maximum_packet_size, ..ConnectProperties::default() },
@@ -115,6 +129,18 @@ impl Client {
 fn broker(config: &Config, store: Arc<Store>) -> Arc<Broker> {
     let rulebook = Rulebook::load(config, &[]).unwrap();
     Arc::new(Broker::new(config, rulebook, store, Recovered::default()))
+}
+
+fn retained_will() -> Will {
+    Will {
+        topic: "w".parse().unwrap(),
+        payload: Bytes::from("gone"),
+        qos: Qos::AtLeastOnce,
+        retain: true,
+        delay_s: 0,
+        message_expiry_s: None,
+        properties: None,
+    }
 }
 
 fn id(n: u16) -> PacketId {
@@ -247,24 +273,16 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
     assert_eq!(client.receive().await, Packet::PingResp);
     let message = crate::ingress::message::Message::of_broker("a".parse().unwrap(), Bytes::from("secret"));
     let routed = broker.router.route(&Arc::new(message), &mut Turn::default());
-    assert_eq!(routed.reason, sealmq_protocol::ReasonCode::NoMatchingSubscribers);
+    assert_eq!(routed.reason, ReasonCode::NoMatchingSubscribers);
 }
 
 #[tokio::test]
 async fn a_will_that_is_due_is_published_though_its_client_is_back_before_anybody_looked() {
     let disk = Arc::new(SimulatedDisk::default());
     let (store, _, mut committer) = Store::over(disk.clone(), Durability::Sync, 1 << 20).unwrap();
-    let will = sealmq_protocol::packet::Will {
-        topic: "w".parse().unwrap(),
-        payload: Bytes::from("gone"),
-        qos: Qos::AtLeastOnce,
-        retain: true,
-        delay_s: 0,
-        message_expiry_s: None,
-        properties: None,
-    };
     // The process has ended while the client was there.
-    let will = crate::store::KeptWill { due_ms: None, identity: Identity::Claimed(None), will };
+    let identity = Identity::Claimed(None);
+    let will = crate::store::KeptWill { due_ms: None, identity, will: retained_will() };
     let record = crate::store::SessionRecord {
         session: crate::delivery::SessionId(1),
         client_id: "dev".into(),
@@ -287,6 +305,42 @@ async fn a_will_that_is_due_is_published_though_its_client_is_back_before_anybod
     }
     assert!(matches!(client.receive().await, Packet::ConnAck(ack) if ack.session_present));
     assert_eq!(manual.disk.count(Keyspace::Retained), 1);
+}
+
+#[tokio::test]
+async fn no_crash_comes_between_a_will_and_that_it_is_owed_no_longer() {
+    let manual = Manual::new();
+    let client = Client::connect_with(&manual, Some(retained_will())).await;
+    // One less than the writer takes at once: what is appended next is the last of its batch.
+    let session = crate::delivery::SessionId(1_000);
+    let other = crate::store::Change::Completed { session, packet_id: id(1) };
+    manual.store.append(&mut vec![other; 4_095]);
+    let before = manual.store.newest();
+    drop(client);
+    while manual.store.newest() == before {
+        tokio::task::yield_now().await;
+    }
+    manual.reach();
+    assert_eq!(manual.disk.count(Keyspace::Retained), 1);
+    let disk = Arc::new(manual.disk.crash(0, 0));
+    let (_, recovered, _) = Store::over(disk, Durability::Sync, 1 << 20).unwrap();
+    let [session] = &recovered.sessions[..] else { panic!("it is kept") };
+    assert_eq!(session.record.will, None);
+}
+
+#[tokio::test]
+async fn who_sees_the_end_of_its_connection_has_taken_its_will_back_for_good() {
+    // [MQTT-3.14.4-3]
+    let manual = Manual::new();
+    let mut client = Client::connect_with(&manual, Some(retained_will())).await;
+    client.send(&Packet::Disconnect(Box::new(Disconnect::of(ReasonCode::Success)))).await;
+    let early = tokio::time::timeout(Duration::from_millis(20), client.pipe.read_buf(&mut client.read));
+    assert!(early.await.is_err(), "closed before the store knows");
+    manual.reach();
+    client.expect_closed().await;
+    let disk = Arc::new(manual.disk.crash(0, 0));
+    let (_, recovered, _) = Store::over(disk, Durability::Sync, 1 << 20).unwrap();
+    assert!(recovered.sessions.iter().all(|session| session.record.will.is_none()));
 }
 
 #[tokio::test]

@@ -1,7 +1,7 @@
 //! What the store keeps of sessions: that they are there, who has them, their wills; and what it gives back
 //! at a start.
 
-use super::{Claimed, DelayedWill, Owner, Parked, Registry, expires};
+use super::{Claimed, DelayedWill, Owner, Parked, Registry, expires, will_gone};
 use crate::auth::Identity;
 use crate::delivery::SessionId;
 use crate::mailbox::{Keeping, Mailbox};
@@ -61,13 +61,11 @@ impl Registry {
 
     /// No connection has a session any more.
     pub(super) fn keep_parked(&self, parked: &Parked, user: Option<ByteString>) {
-        self.store.append_lazily(&mut self.parked_record(parked, user).into_iter().collect());
-    }
-
-    /// A parked session as it is now, where the store keeps it.
-    pub(super) fn parked_record(&self, parked: &Parked, user: Option<ByteString>) -> Option<Change> {
         let session = &parked.session;
-        let record = || SessionRecord {
+        if !session.is_stored() {
+            return;
+        }
+        let record = SessionRecord {
             session: session.id(),
             client_id: session.client_id().clone(),
             user,
@@ -79,7 +77,15 @@ impl Registry {
                 will: delayed.will.clone(),
             }),
         };
-        session.is_stored().then(|| Change::Session(Box::new(record())))
+        self.store.append_lazily(&mut vec![Change::Session(Box::new(record))]);
+    }
+
+    /// A client has taken its will back: written now, so that no crash brings it out again. The position from
+    /// which on none does.
+    pub(crate) fn keep_will_gone(&self, session: &Session) -> Position {
+        let position = self.store.append(&mut will_gone(session).into_iter().collect()).1;
+        self.store.kick();
+        position
     }
 
     /// The sessions that the store kept, at a start: nobody is connected.

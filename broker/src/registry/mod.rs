@@ -98,7 +98,7 @@ pub(crate) struct DueWill {
     pub(crate) identity: Identity,
     /// What to publish.
     pub(crate) will: Will,
-    /// The session without it, where the store keeps that: kept together with what is published.
+    /// That the session has it no longer, where the store keeps that: kept together with what is published.
     pub(crate) change: Option<Change>,
 }
 
@@ -230,10 +230,8 @@ impl Registry {
                 let is_over = parked.expires.is_some_and(|expires| expires <= Instant::now());
                 if !clean_start && !is_over && owner.user.as_ref() == user {
                     // Where its client is back in time, a delayed will goes with the old connection.
-                    let due_will = parked.will.take_if(|will| will.due <= Instant::now()).and_then(|late| {
-                        let change = self.parked_record(&parked, owner.user.clone());
-                        Some(DueWill { change, ..due_will(&parked.session, Some(late))? })
-                    });
+                    let late = parked.will.take_if(|will| will.due <= Instant::now());
+                    let due_will = due_will(&parked.session, late);
                     let (session, mailbox) = (parked.session, owner.mailbox.clone());
                     let claimed = Claimed { session, mailbox, present: true, due_will };
                     return Ok(Attempt::Claimed(Box::new(claimed), None));
@@ -405,10 +403,7 @@ impl Registry {
         if let Some(due) = parked.due() {
             self.due.lock().insert((due, client_id.clone()));
         }
-        let user = owner.user.clone();
-        let parked = owner.parked.as_ref()?;
-        let change = self.parked_record(parked, user);
-        Some(DueWill { change, ..due_will(&parked.session, Some(will))? })
+        due_will(&parked.session, Some(will))
     }
 
     /// Takes every delayed will of a session that ends with this process: the server stops.
@@ -439,8 +434,15 @@ impl Registry {
 
 fn due_will(session: &Session, will: Option<DelayedWill>) -> Option<DueWill> {
     let DelayedWill { identity, will, due: _ } = will?;
+    let change = will_gone(session);
     let (session, client_id) = (session.id(), session.client_id().clone());
-    Some(DueWill { session, client_id, identity, will, change: None })
+    Some(DueWill { session, client_id, identity, will, change })
+}
+
+/// What the store is told of a will that was published or taken back, where it keeps the session.
+pub(crate) fn will_gone(session: &Session) -> Option<Change> {
+    let gone = || Change::WillGone { session: session.id(), client_id: session.client_id().clone() };
+    session.is_stored().then(gone)
 }
 
 /// What stands in the store, of these: messages and bytes.

@@ -5,7 +5,7 @@ use super::{Among, Group, Handed, Listener, Router, Subscriber, Turn};
 use crate::delivery::{Delivery, Place, SessionId, Terms, Via};
 use crate::ingress::message::Message;
 use crate::mailbox::{Admission, Mailbox};
-use crate::store::{self, Change, Position, Receivers, Waiting};
+use crate::store::{self, Change, Position, Receivers, Store, Waiting};
 use sealmq_protocol::SubscriptionFilter;
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -24,6 +24,11 @@ impl Turn {
         }
         self.admitted.push((mailbox.clone(), terms));
         Handed::Taken
+    }
+
+    /// What belonged together with a message that is not routed after all.
+    pub(crate) fn keep_alone(&mut self, store: &Store) {
+        store.append_lazily(&mut self.changes);
     }
 }
 

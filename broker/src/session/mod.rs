@@ -104,6 +104,7 @@ pub(crate) struct Session {
 struct Link {
     version: Version,
     will: Option<Will>,
+    took_will_back: bool,
     /// How long the session is kept after the connection; none: for ever.
     session_expiry: Option<Duration>,
     keep_alive: Option<Duration>,
@@ -119,6 +120,7 @@ impl Default for Link {
         Self {
             version: Version::V311,
             will: None,
+            took_will_back: false,
             session_expiry: None,
             keep_alive: None,
             heard: None,
@@ -198,6 +200,7 @@ impl Session {
         self.link = Link {
             version: terms.version,
             will: terms.will,
+            took_will_back: false,
             session_expiry,
             keep_alive,
             heard: Some(now),
@@ -281,7 +284,7 @@ impl Session {
             self.link.session_expiry = connect::granted_expiry(asked_s, &self.offer);
         }
         if disconnect.reason == ReasonCode::Success {
-            self.link.will = None; // [MQTT-3.14.4-3]
+            self.link.took_will_back = self.link.will.take().is_some(); // [MQTT-3.14.4-3]
         }
         self.close(Ending::Disconnect(disconnect.reason));
     }

@@ -7,8 +7,10 @@ use std::time::Duration;
 /// What becomes of the will when the connection ends.
 #[derive(Debug)]
 pub(crate) enum WillAtEnd {
-    /// There is none, or DISCONNECT took it back ([MQTT-3.1.2-10]).
+    /// There is none.
     None,
+    /// DISCONNECT took it back ([MQTT-3.1.2-10]).
+    TakenBack,
     /// It is published now ([MQTT-3.1.2-8]).
     Now(Will),
     /// It is published after so long, or when the session ends, unless the client comes back before
@@ -19,7 +21,10 @@ pub(crate) enum WillAtEnd {
 impl Session {
     /// What becomes of the will now that the connection ends. It is given out once.
     pub(crate) fn will_at_end(&mut self) -> WillAtEnd {
-        let Some(will) = self.link.will.take() else { return WillAtEnd::None };
+        let Some(will) = self.link.will.take() else {
+            let took_back = std::mem::take(&mut self.link.took_will_back);
+            return if took_back { WillAtEnd::TakenBack } else { WillAtEnd::None };
+        };
         let delay = Duration::from_secs(will.delay_s.into());
         // A session that ends with its connection leaves nothing to wait for.
         if delay.is_zero() || self.link.session_expiry.is_some_and(|expiry| expiry.is_zero()) {

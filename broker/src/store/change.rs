@@ -25,6 +25,13 @@ pub(crate) enum Change {
         /// Whose.
         client_id: ByteString,
     },
+    /// The will of a persistent session is owed no longer: it was published, or taken back.
+    WillGone {
+        /// Which.
+        session: SessionId,
+        /// Whose.
+        client_id: ByteString,
+    },
     /// A persistent session listens.
     Subscribed {
         /// Which.
@@ -147,7 +154,8 @@ impl Change {
     pub(super) fn session(&self) -> Option<SessionId> {
         match self {
             Self::Session(record) => Some(record.session),
-            Self::Subscribed { session, .. }
+            Self::WillGone { session, .. }
+            | Self::Subscribed { session, .. }
             | Self::Unsubscribed { session, .. }
             | Self::Sent { session, .. }
             | Self::Released { session, .. }
@@ -179,6 +187,7 @@ impl Change {
             Self::Subscribed { subscription, .. } => 4 * CHANGE_BYTES + subscription.filter.wire_bytes(),
             Self::Unsubscribed { filter, .. } => 4 * CHANGE_BYTES + filter.wire_bytes(),
             Self::SessionEnded { .. }
+            | Self::WillGone { .. }
             | Self::Sent { .. }
             | Self::Released { .. }
             | Self::Done { .. }

@@ -160,6 +160,7 @@ impl Making<'_> {
         match change {
             Change::Session(record) => self.take_session(record),
             Change::SessionEnded { session, client_id } => self.take_end(*session, client_id)?,
+            Change::WillGone { session, client_id } => self.take_will(*session, client_id)?,
             Change::Subscribed { session, subscription } => {
                 let key = layout::subscription_key(*session, &subscription.filter);
                 self.put(Keyspace::Subscription, key, encode_subscription(subscription));
@@ -232,6 +233,17 @@ impl Making<'_> {
         self.use_number(session);
         self.put(Keyspace::Meta, layout::dying_key(session), Vec::new());
         self.fold.dying.begin(session);
+        Ok(())
+    }
+
+    /// A session's record loses its will, if the record is still that session's.
+    fn take_will(&mut self, session: SessionId, client_id: &ByteString) -> Result<(), EngineError> {
+        let key = (Keyspace::Session, client_id.as_bytes().to_vec());
+        let record =
+            self.value(&key)?.and_then(|record| SessionRecord::decode(client_id.clone(), record).ok());
+        if let Some(record) = record.filter(|record| record.session == session && record.will.is_some()) {
+            self.ops.insert(key, Some(SessionRecord { will: None, ..record }.encode()));
+        }
         Ok(())
     }
 

@@ -128,6 +128,11 @@ impl Store {
         }
     }
 
+    /// Waits for that.
+    pub(crate) async fn reached(&self, position: Position) {
+        std::future::poll_fn(|cx| self.poll_reached(position, cx)).await;
+    }
+
     /// Whether everything up to `position` is kept as durably as the configuration says.
     pub(crate) fn has_reached(&self, position: Position) -> bool {
         match &self.kept {

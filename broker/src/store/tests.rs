@@ -255,6 +255,39 @@ fn a_page_that_takes_its_time_holds_up_no_other_task() {
 }
 
 #[test]
+fn a_will_goes_with_its_session_only() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let record = |session| {
+        let will = sealmq_protocol::packet::Will {
+            topic: "w".parse().unwrap(),
+            payload: Bytes::new(),
+            qos: Qos::AtLeastOnce,
+            retain: false,
+            delay_s: 0,
+            message_expiry_s: None,
+            properties: None,
+        };
+        let identity = crate::auth::Identity::Claimed(None);
+        let will = Some(KeptWill { due_ms: None, identity, will });
+        let (client_id, held) = ("dev".into(), Held::Connected);
+        SessionRecord { session: SessionId(session), client_id, user: None, expiry: None, held, will }
+    };
+    let gone = |session| Change::WillGone { session: SessionId(session), client_id: "dev".into() };
+    // The client's next session has one of its own.
+    store.append(&mut vec![Change::Session(Box::new(record(2))), gone(1)]);
+    committer.step().unwrap();
+    let will = |disk: &SimulatedDisk| {
+        let kept = disk.get(Keyspace::Session, b"dev").unwrap().unwrap();
+        SessionRecord::decode("dev".into(), kept).unwrap().will
+    };
+    assert!(will(&disk).is_some());
+    store.append(&mut vec![gone(2)]);
+    committer.step().unwrap();
+    assert!(will(&disk).is_none());
+}
+
+#[test]
 fn the_number_of_a_session_that_ended_before_it_was_kept_is_not_given_again() {
     let disk = Arc::new(SimulatedDisk::default());
     let (store, mut committer) = over(&disk, Durability::Sync);

@@ -35,6 +35,8 @@ fn delayed_will_that_was_due_meanwhile_is_published() {
         let broker = later(way.down(broker), 3_600).start();
         let mut watcher = Wire::resume(&broker, &watch());
         assert_eq!(watcher.take("gone").qos, 1);
+        // What it acknowledged has been read by then.
+        watcher.expect_nothing_but_pong();
         let broker = way.restart(broker);
         Wire::resume(&broker, &watch()).expect_nothing_but_pong();
         // Its session outlives it.
@@ -92,10 +94,19 @@ fn will_of_a_client_that_left_is_not_published() {
         Wire::connect5(&broker, &mortal(0, 7_200)).disconnect5(0);
         let old = Connect::new("old").persistent().will(Publish::new("will", "old").qos(2, 0));
         Wire::connect(&broker, &old).disconnect();
-        await_gone(&broker);
         let broker = way.restart(broker);
         Wire::resume(&broker, &watch()).expect_nothing_but_pong();
     });
+}
+
+/// The broker is killed as soon as the client sees its connection end: the will is gone by then.
+#[test]
+fn will_that_was_taken_back_is_gone_before_the_connection_is() {
+    let broker = watched(Way::SyncKill);
+    let old = Connect::new("old").persistent().will(Publish::new("will", "old").qos(1, 0));
+    Wire::connect(&broker, &old).disconnect();
+    let broker = broker.kill().start();
+    Wire::resume(&broker, &watch()).expect_nothing_but_pong();
 }
 
 /// A will that is retained is so after a restart too.

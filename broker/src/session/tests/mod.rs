@@ -298,6 +298,7 @@ fn disconnect_takes_the_will_back() {
     session.attach(Terms { will: Some(will(0)), ..terms(Version::V311) }, true, Instant::now());
     let disconnect = Packet::Disconnect(Box::new(Disconnect::of(ReasonCode::Success)));
     assert_eq!(feed(&mut session, disconnect), ["close Disconnect(Success)"]);
+    assert!(matches!(session.will_at_end(), WillAtEnd::TakenBack));
     assert!(matches!(session.will_at_end(), WillAtEnd::None));
 }
 
