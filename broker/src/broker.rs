@@ -3,9 +3,11 @@
 //! Owns registry, router, replay windows, store and counters; the rules in force, which a reload
 //! replaces as a whole; and the count of connections, by which a shutdown knows that it is over.
 
+use crate::audit::{self, Audit, Declared, Event, Whose};
 use crate::auth::acl::Permissions;
 use crate::auth::{Auth, Identity, Senders};
 use crate::error::StartError;
+use crate::failed_stamps::FailedStamps;
 use crate::ingress::Ingress;
 use crate::ingress::message::Submission;
 use crate::listener::tls;
@@ -22,7 +24,7 @@ use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
-use sealmq_crypto::ReplayWindows;
+use sealmq_crypto::{Keyring, ReplayWindows};
 use sealmq_protocol::codec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -39,6 +41,8 @@ pub(crate) struct Broker {
     pub(crate) replay: ReplayWindows,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
+    pub(crate) audit: Audit,
+    pub(crate) failed_stamps: FailedStamps,
     pub(crate) started: Instant,
     rulebook: RwLock<Arc<Rulebook>>,
     rulebooks: AtomicU64,
@@ -56,6 +60,9 @@ pub(crate) struct Rulebook {
     /// What may be routed.
     pub(crate) ingress: Ingress,
     acl: Vec<AclRule>,
+    /// Who may see the audit.
+    auditors: Vec<String>,
+    declared: Declared,
     tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }
 
@@ -74,6 +81,8 @@ impl Rulebook {
             auth: Auth::load(&config.auth)?,
             ingress: Ingress::new(config.policies.clone(), crate::keys::opener(config)?),
             acl: config.acl.clone(),
+            auditors: config.audit.users.clone(),
+            declared: Declared::of(config),
             tls: tls.collect::<Result<_, _>>()?,
         })
     }
@@ -81,6 +90,31 @@ impl Rulebook {
     /// What one client may do.
     pub(crate) fn permissions(&self, client_id: &str, user: Option<&str>) -> Permissions {
         Permissions::of(&self.acl, client_id, user)
+    }
+
+    /// What the configuration says of keys.
+    pub(crate) fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    fn keys(&self) -> (&Declared, &Keyring) {
+        (&self.declared, self.ingress.opener().keyring())
+    }
+
+    /// What changed in keys since other rules were in force.
+    pub(crate) fn key_changes(&self, since: &Self) -> Vec<Event> {
+        audit::changes(since.keys(), self.keys())
+    }
+
+    /// Whether somebody may see the audit, on a secure connection.
+    pub(crate) fn is_auditor(&self, identity: &Identity) -> bool {
+        let user = identity.proven_user();
+        user.is_some_and(|user| self.auditors.iter().any(|auditor| *auditor == **user))
+    }
+
+    /// Whether anybody may see the audit.
+    pub(crate) fn has_auditors(&self) -> bool {
+        !self.auditors.is_empty()
     }
 
     /// Whether a client that was let in may stay.
@@ -141,6 +175,8 @@ impl Broker {
             router,
             store,
             metrics,
+            audit: Audit::new(&config.audit),
+            failed_stamps: FailedStamps::new(&config.limits),
             started: Instant::now(),
             rulebook: RwLock::new(Arc::new(rulebook)),
             rulebooks: AtomicU64::new(0),
@@ -194,10 +230,12 @@ impl Broker {
                 without.drain(..).for_each(|change| turn.also(change));
                 self.router.route(&admitted.message, &mut turn);
             }
-            Err((refusal, _)) => {
+            Err(refused) => {
                 self.store.append_lazily(&mut without);
-                self.metrics.add_refusal(refusal);
-                tracing::warn!(%client, reason = refusal.name(), "will refused");
+                self.metrics.add_refusal(refused.refusal);
+                let user = identity.user().map(|user| &**user);
+                self.audit.record_refused(&refused, Whose { client: &client_id, addr: None, user });
+                tracing::warn!(%client, reason = refused.refusal.name(), "will refused");
             }
         }
         self.router.end_turn(&mut turn);

@@ -15,6 +15,7 @@
 //! then 2 and 1 again, outward. The API is [`cli::run`] with
 //! [`daemon::serve`]: this is a program, in a library so that it can be tested.
 
+mod audit;
 mod auth;
 mod broker;
 pub mod cli;
@@ -22,6 +23,7 @@ mod connection;
 pub mod daemon;
 mod delivery;
 mod error;
+mod failed_stamps;
 mod files;
 mod ingress;
 mod keeper;

@@ -1,15 +1,18 @@
 //! Builds the broker, starts its listeners and tasks, and ends them in order.
 
+use crate::audit::{self, Event};
 use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
 use crate::keeper;
 use crate::listener::{self, Listening};
 use crate::sys_topics;
 use sealmq_config::Config;
+use sealmq_config::audit::Audit;
 use sealmq_config::auth::Auth;
 use sealmq_config::encryption::Payload;
 use std::future::Future;
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// Between two looks for retained messages that have expired.
@@ -37,6 +40,7 @@ pub(crate) async fn run(
             StartError::file(&config.storage.folder(&config.data_dir), format!("no thread: {why}"))
         })?;
     }
+    let auditing = audit::start(&broker, config)?;
     warn_of_sealed_without_tls(config);
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
@@ -64,11 +68,23 @@ pub(crate) async fn run(
     drop(keeping);
     // What is left of them is done at the next start.
     let _ = tokio::time::timeout(timeout, broker.registry.end_waiting_sessions()).await;
+    end_audit(&broker, auditing, timeout).await;
     let closing = tokio::task::spawn_blocking(move || broker.store.close());
     if tokio::time::timeout(timeout, closing).await.is_err() {
         tracing::warn!("the store is not closed in time; what was acknowledged is on disk");
     }
     Ok(())
+}
+
+/// Waits until everything that was recorded is in the audit.
+async fn end_audit(broker: &Broker, auditing: Option<JoinHandle<()>>, timeout: Duration) {
+    broker.audit.record(Event::Ended);
+    broker.audit.close();
+    let Some(thread) = auditing else { return };
+    let ending = tokio::task::spawn_blocking(move || thread.join());
+    if tokio::time::timeout(timeout, ending).await.is_err() {
+        tracing::warn!("the audit is not written to its end in time");
+    }
 }
 
 /// Ends sessions that the store keeps, and that have to be read for it.
@@ -99,13 +115,20 @@ async fn expire_retained(broker: Arc<Broker>) {
 fn apply(broker: &Broker, config: &Config, running: &Config) {
     match Rulebook::load(config, &running.listeners) {
         Ok(rulebook) => {
+            let mut events = rulebook.key_changes(&broker.rules());
+            let (senders, topic_keys) = rulebook.declared().counts();
             broker.replace_rules(rulebook);
+            events.push(Event::Reloaded { senders, topic_keys });
+            broker.audit.record_all(events);
             tracing::info!("reloaded: keys, policies, permissions, passwords, certificates");
             if needs_restart(config, running) {
                 tracing::warn!("something else has changed in the configuration too, which needs a restart");
             }
         }
-        Err(error) => tracing::error!("not reloaded, the old rules stay: {error}"),
+        Err(error) => {
+            broker.audit.record(Event::NotReloaded);
+            tracing::error!("not reloaded, the old rules stay: {error}");
+        }
     }
 }
 
@@ -118,6 +141,7 @@ fn needs_restart(config: &Config, running: &Config) -> bool {
         policies: config.policies.clone(),
         encryption: config.encryption.clone(),
         auth: Auth { client_id_prefixes: running.auth.client_id_prefixes.clone(), ..config.auth.clone() },
+        audit: Audit { users: config.audit.users.clone(), ..running.audit.clone() },
         ..running.clone()
     };
     reloaded != *config

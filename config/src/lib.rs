@@ -8,6 +8,7 @@
 //! the check for unknown keys, the environment's variables and the test of `docs/configuration.md` are
 //! all taken from there.
 
+pub mod audit;
 pub mod auth;
 pub mod encryption;
 pub mod error;
@@ -61,6 +62,8 @@ pub struct Config {
     pub storage: storage::Storage,
     /// What the broker tells of itself.
     pub telemetry: telemetry::Telemetry,
+    /// The record of refusals and of what happened to keys.
+    pub audit: audit::Audit,
 }
 
 impl Config {
@@ -96,6 +99,7 @@ impl Config {
             limits: root.section("limits", limits::Limits::read),
             storage: root.section("storage", storage::Storage::read),
             telemetry: root.section("telemetry", telemetry::Telemetry::read),
+            audit: root.section("audit", audit::Audit::read),
         }
     }
 }

@@ -58,6 +58,19 @@ pub struct Limits {
     pub retained_messages_max: usize,
     /// Bytes of topic and payload of all retained messages; the same. Default: 1 GiB.
     pub retained_bytes_max: usize,
+    /// Stamps of one connection that may fail within `failed_stamps_window_s`; with one more it is closed.
+    /// 0: any number. Default: 16.
+    pub failed_stamps_per_connection: usize,
+    /// The same of one address, all its connections together; with one more, new connections from it are
+    /// refused for `failed_stamps_refuse_s`. 0: any number. Default: 64.
+    pub failed_stamps_per_address: usize,
+    /// Seconds within which failed stamps are counted. Default: 60.
+    pub failed_stamps_window_s: u64,
+    /// Seconds for which an address is refused, from its last failure on. Default: 60.
+    pub failed_stamps_refuse_s: u64,
+    /// Addresses whose failed stamps are counted; with one more, the one that would be forgotten next is
+    /// forgotten. Default: 10,000.
+    pub failed_stamp_addresses_max: usize,
     /// Seconds that a shutdown may take; then what is left is cut off. Default: 10.
     pub shutdown_timeout_s: u64,
 }
@@ -99,6 +112,11 @@ impl Limits {
             queue_full: section.choice_or("queue_full", &QueueFull::NAMES, QueueFull::DropNewest),
             retained_messages_max: section.count("retained_messages_max", 1..=100_000_000, 1_000_000),
             retained_bytes_max: section.bytes("retained_bytes_max", 1_024..=(1 << 40), 1 << 30),
+            failed_stamps_per_connection: section.count("failed_stamps_per_connection", 0..=1_000_000, 16),
+            failed_stamps_per_address: section.count("failed_stamps_per_address", 0..=1_000_000, 64),
+            failed_stamps_window_s: section.seconds("failed_stamps_window_s", 1..=86_400, 60),
+            failed_stamps_refuse_s: section.seconds("failed_stamps_refuse_s", 1..=86_400, 60),
+            failed_stamp_addresses_max: section.count("failed_stamp_addresses_max", 1..=10_000_000, 10_000),
             shutdown_timeout_s: section.seconds("shutdown_timeout_s", 1..=3_600, 10),
         }
     }

@@ -4,7 +4,9 @@
 //! Here is what the chapters share: the keys, a broker enrolled with them, and a [`Device`] that also
 //! makes envelopes which the command line refuses to make.
 
+mod audit;
 mod confidential;
+mod failed_stamps;
 mod policies;
 mod refusals;
 mod repeats;

@@ -27,6 +27,14 @@ impl Identity {
             Self::User(user, _) | Self::Sender(user, _) => Some(user),
         }
     }
+
+    /// The same, if it was proven.
+    pub(crate) fn proven_user(&self) -> Option<&ByteString> {
+        match self {
+            Self::Claimed(_) => None,
+            Self::User(user, _) | Self::Sender(user, _) => Some(user),
+        }
+    }
 }
 
 /// By what somebody was let in, so that one can tell when it is another: a password's line, a sender's key.

@@ -290,6 +290,11 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             queue_full,
             retained_messages_max,
             retained_bytes_max,
+            failed_stamps_per_connection,
+            failed_stamps_per_address,
+            failed_stamps_window_s,
+            failed_stamps_refuse_s,
+            failed_stamp_addresses_max,
             shutdown_timeout_s,
         },
         &config.limits

@@ -4,6 +4,7 @@
 //! arguments made no sense. Always holds: an error is a line on stderr that begins with `sealmq: `, and holds
 //! no secret. Serving is not done here but by whoever calls [`run`].
 
+mod audit;
 mod auth_answer;
 mod check;
 mod client;
@@ -57,6 +58,8 @@ enum Command {
     Check(check::CheckArguments),
     /// Look at a stopped broker's store; check, export, import it
     Store(store::StoreArguments),
+    /// Tell whether the audit is as the broker wrote it
+    Audit(audit::AuditArguments),
     /// Take over what a mosquitto kept, into an empty store
     ImportMosquitto(import_mosquitto::ImportMosquittoArguments),
     /// Make a key for a sender or for topics
@@ -120,6 +123,7 @@ pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode 
         Some(Command::Serve(own)) => return serve::run(&own.or(options), serve),
         Some(Command::Check(arguments)) => check::run(&arguments, options),
         Some(Command::Store(arguments)) => store::run(&arguments, options),
+        Some(Command::Audit(arguments)) => audit::run(&arguments, options),
         Some(Command::ImportMosquitto(arguments)) => import_mosquitto::run(&arguments, options),
         Some(Command::Keys(arguments)) => keys::run(&arguments),
         Some(Command::Seal(arguments)) => seal::run(&arguments),

@@ -66,7 +66,11 @@ impl ServeOptions {
     /// Whether the command takes what stands before it.
     pub(super) fn fits(&self, command: &Command) -> bool {
         match command {
-            Command::Serve(_) | Command::Check(_) | Command::Store(_) | Command::ImportMosquitto(_) => true,
+            Command::Serve(_)
+            | Command::Check(_)
+            | Command::Store(_)
+            | Command::Audit(_)
+            | Command::ImportMosquitto(_) => true,
             Command::Keys(_)
             | Command::Seal(_)
             | Command::Open(_)

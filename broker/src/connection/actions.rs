@@ -2,15 +2,17 @@
 
 use super::io::{append_within, encode_within};
 use super::{Connection, Owed};
+use crate::audit::{self, Event, Whose};
 use crate::delivery::Subscription;
-use crate::ingress::Refusal;
+use crate::failed_stamps::Standing;
 use crate::ingress::message::Submission;
+use crate::ingress::{Refusal, Refused};
 use crate::now::Now;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
 use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};
-use sealmq_protocol::{Packet, ReasonCode, SubscriptionFilter, codec};
-use std::time::Instant;
+use sealmq_protocol::{Packet, ReasonCode, SubscriptionFilter, TopicFilter, codec};
+use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -43,11 +45,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 } else {
                     self.route(submission, receipt.exactly_once(), now)
                 };
-                if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, &outcome) {
+                if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, outcome) {
                     self.owe(acknowledgement, position);
                 }
             }
-            Action::Report(refusal) => self.report(refusal),
+            Action::Report(refused) => self.report(&refused)?,
             Action::Permit(subscribe) => self.permit(subscribe),
             Action::Subscribe(subscriptions) => self.subscribe(subscriptions),
             Action::Authenticate(auth) => self.authenticate(*auth)?,
@@ -131,24 +133,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let routed = self.broker.router.route(&admitted.message, &mut self.turn);
                 Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
             }
-            Err((refusal, fingerprint)) => {
-                if fingerprint.is_some() {
+            Err(refused) => {
+                if refused.fingerprint.is_some() {
                     self.turn.count_envelope();
                 }
-                Outcome::Refused(refusal, fingerprint)
+                Outcome::Refused(refused)
             }
         }
     }
 
     fn permit(&mut self, subscribe: Subscribe) {
+        let (rules, secure) = (&self.rules, self.peer.secure);
+        let is_auditor = secure && rules.is_auditor(&self.identity);
+        let may = |filter: &TopicFilter| {
+            rules.ingress.may_subscribe(filter, &self.permissions, secure)
+                && (is_auditor || !audit::is_all_of(filter))
+        };
         let permitted: Vec<bool> = subscribe
             .filters
             .iter()
-            .map(|(filter, _)| {
-                filter.as_ref().is_ok_and(|filter| {
-                    self.rules.ingress.may_subscribe(filter.filter(), &self.permissions, self.peer.secure)
-                })
-            })
+            .map(|(filter, _)| filter.as_ref().is_ok_and(|filter| may(filter.filter())))
             .collect();
         self.session.handle_permitted(subscribe, &permitted);
     }
@@ -174,22 +178,54 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
-    /// Counts and logs a message that was refused, without topic and payload. A flood of them does not
-    /// become a flood of lines.
-    pub(super) fn report(&mut self, refusal: Refusal) {
+    /// Counts, logs and audits a message that was refused, without its payload; the log has no topic either.
+    /// A flood of them does not become a flood of lines; one of failed stamps ends the connection.
+    pub(super) fn report(&mut self, refused: &Refused) -> Result<(), Ending> {
+        let refusal = refused.refusal;
         self.broker.metrics.add_refusal(refusal);
         // Escaped: a client id may hold what would forge a line.
         let (client, addr) = (self.session.client_id().escape_debug(), self.peer.addr);
         if refusal == Refusal::Repeated {
             tracing::debug!(%client, %addr, "an envelope was sent again by its own session; acknowledged");
-            return;
+            return Ok(());
         }
+        self.broker.audit.record_refused(refused, self.whose());
         match self.refusals.admit(Instant::now()) {
             None => {}
             Some(0) => tracing::warn!(%client, %addr, reason = refusal.name(), "message refused"),
             Some(unsaid) => {
                 tracing::warn!(%client, %addr, reason = refusal.name(), unsaid, "message refused, as were others");
             }
+        }
+        if refusal.is_failed_stamp() { self.count_failed_stamp(Instant::now()) } else { Ok(()) }
+    }
+
+    /// A stamp did not hold. Each costs a verification: whoever goes on with it is closed, and from an address
+    /// where many come from, nobody is let in for a while.
+    fn count_failed_stamp(&mut self, now: Instant) -> Result<(), Ending> {
+        let limits = &self.broker.limits;
+        let window = Duration::from_secs(limits.failed_stamps_window_s);
+        let count = self.failed_stamps.count(window, now);
+        let max = limits.failed_stamps_per_connection;
+        let standing = self.broker.failed_stamps.count(self.peer.addr.ip(), now);
+        if standing == Standing::JustOver {
+            let (addr, refused_s) = (self.peer.addr.ip(), limits.failed_stamps_refuse_s);
+            tracing::warn!(%addr, refused_s, "too many failed stamps: new connections are refused (limits.failed_stamps_per_address)");
+            self.broker.audit.record(Event::AddressRefused { addr, refused_s });
+        }
+        if standing == Standing::Within && (max == 0 || count <= max) {
+            return Ok(());
+        }
+        self.broker.audit.record(Event::cut_off(self.whose()));
+        Err(Ending::FailedStamps)
+    }
+
+    /// Whose connection it is, for the audit.
+    fn whose(&self) -> Whose<'_> {
+        Whose {
+            client: self.session.client_id(),
+            addr: Some(self.peer.addr),
+            user: self.identity.user().map(|user| &**user),
         }
     }
 }

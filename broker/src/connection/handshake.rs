@@ -8,6 +8,7 @@ use super::io::{Io, encode_within};
 use super::timer::Timer;
 use crate::auth::Identity;
 use crate::broker::Broker;
+use crate::failed_stamps::Window;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
@@ -349,6 +350,7 @@ where
         stalled: None,
         timer: Timer::default(),
         refusals: LogLimit::default(),
+        failed_stamps: Window::default(),
         draining: false,
         finishing: false,
         broker,
@@ -446,6 +448,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Ending::Refused(_) => {
                 tracing::warn!(%client, %addr, "closed: a message was refused and the policy says on_refusal = \"disconnect\"");
+            }
+            Ending::FailedStamps => {
+                tracing::warn!(%client, %addr, "closed: too many failed stamps (limits.failed_stamps_per_connection, limits.failed_stamps_per_address)");
             }
             Ending::UserGone => {
                 tracing::warn!(%client, %addr, "closed: what it was let in by is not there any more, or has changed");

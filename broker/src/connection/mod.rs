@@ -14,9 +14,11 @@ mod timer;
 
 pub(crate) use handshake::{Peer, serve};
 
+use crate::audit;
 use crate::auth::acl::Permissions;
 use crate::auth::{Exchange, Identity};
 use crate::broker::{Broker, Rulebook};
+use crate::failed_stamps::Window;
 use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox, Taken};
@@ -83,6 +85,8 @@ struct Connection<S> {
     timer: Timer,
     /// Lines about refused messages.
     refusals: LogLimit,
+    /// Stamps that did not hold.
+    failed_stamps: Window,
     /// The server stops: nothing more is read.
     draining: bool,
     /// The server stops: nothing more is read, and once nothing is left that can be sent, this ends.
@@ -248,9 +252,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(())
     }
 
-    /// Ends the subscriptions that the client may not have any more.
+    /// Ends the subscriptions that the client may not have any more, and shows it the audit or not.
     fn enforce_permissions(&mut self) {
-        let may = |filter: &&SubscriptionFilter| self.permissions.may_subscribe(filter.filter());
+        let is_auditor = self.rules.is_auditor(&self.identity);
+        self.session.show_audit(is_auditor && self.peer.secure);
+        self.mailbox.show_audit(is_auditor && self.peer.secure);
+        let may = |filter: &&SubscriptionFilter| {
+            let filter = filter.filter();
+            self.permissions.may_subscribe(filter) && (is_auditor || !audit::is_all_of(filter))
+        };
         let refused: Vec<_> = self.session.filters().filter(|filter| !may(filter)).cloned().collect();
         if !refused.is_empty() {
             // In one go: what the session does not know of any more, nobody else would take out.
@@ -363,9 +373,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(gone) = registry::will_gone(&self.session) {
             self.turn.also(gone);
         }
-        if let Outcome::Refused(refusal, _) = self.route(will, None, now) {
+        if let Outcome::Refused(refused) = self.route(will, None, now) {
             self.turn.keep_alone(&self.broker.store);
-            self.report(refusal);
+            // It ends already.
+            let _ = self.report(&refused);
         }
         self.end_turn();
     }

@@ -9,6 +9,9 @@ use sealmq_protocol::{Qos, TopicName};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// What the topics of the audit begin with. Under `$SYS` no client publishes.
+pub(crate) const AUDIT_TOPICS: &str = "$SYS/broker/audit/";
+
 /// An application message inside the broker. Shared by every delivery; never changed, never copied
 /// but by [`Message::kept`].
 ///
@@ -110,7 +113,7 @@ impl Submission {
 
     /// Of QoS 1, to be retained.
     #[cfg(test)]
-    pub(super) fn for_tests(
+    pub(crate) fn for_tests(
         topic: &str,
         payload: &'static [u8],
         properties: Option<MessageProperties>,
@@ -165,6 +168,12 @@ impl Message {
     /// A retained report of the broker about itself, for `$SYS`.
     pub(crate) fn of_broker(topic: TopicName, payload: Bytes) -> Self {
         Self { retain: true, kept: true, ..Self::of(topic, payload, None) }
+    }
+
+    /// What the audit has to say, for those who may see it. Retained, if it stands for what was said before.
+    pub(crate) fn of_audit(topic: TopicName, payload: Bytes, retain: bool) -> Self {
+        debug_assert!(topic.as_str().starts_with(AUDIT_TOPICS), "{topic:?}");
+        Self { retain, confidential: true, kept: true, ..Self::of(topic, payload, None) }
     }
 
     /// What ingress makes of a sealed payload, for tests of what comes after it.
@@ -228,6 +237,11 @@ impl Message {
     /// Whether it was opened from a sealed envelope, and so may leave on secure connections only.
     pub(crate) fn confidential(&self) -> bool {
         self.confidential
+    }
+
+    /// Whether it is of the audit, and so for those alone who may see that, and never kept for later.
+    pub(crate) fn is_audit(&self) -> bool {
+        self.confidential && self.topic.as_str().starts_with(AUDIT_TOPICS)
     }
 
     /// What MQTT 5 passes on with it.

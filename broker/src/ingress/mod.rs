@@ -16,7 +16,7 @@ use bytestring::ByteString;
 use message::{Message, Submission};
 use policy::{Policies, Rule};
 use sealmq_config::encryption::{OnRefusal, Payload};
-use sealmq_crypto::{Mark, OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Envelope, Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::sync::Arc;
@@ -66,6 +66,39 @@ pub(crate) enum Refusal {
     Repeated,
 }
 
+/// What a client sent and is not routed, with what there is to be said of it.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) refusal: Refusal,
+    /// That of the envelope it came in, if an envelope was asked for.
+    pub(crate) fingerprint: Option<Fingerprint>,
+    submission: Submission,
+}
+
+impl Refused {
+    fn new(submission: Submission, refusal: Refusal, fingerprint: Option<Fingerprint>) -> Self {
+        Self { refusal, fingerprint, submission }
+    }
+
+    /// Where it was to go.
+    pub(crate) fn topic(&self) -> &TopicName {
+        self.submission.topic()
+    }
+
+    /// Whom its envelope names as the sender, if there is an envelope; that nobody else stamped it is proven
+    /// only where the stamp was found good.
+    pub(crate) fn sender(&self) -> Option<&[u8]> {
+        self.fingerprint?;
+        Envelope::parse(self.submission.payload()).ok().map(|envelope| envelope.sender())
+    }
+
+    /// What a publisher of such a message is told, for tests of what comes after it.
+    #[cfg(test)]
+    pub(crate) fn for_tests(refusal: Refusal) -> Self {
+        Self::new(Submission::for_tests("a", b"", None), refusal, None)
+    }
+}
+
 impl Refusal {
     /// The name for logs and counters.
     pub(crate) fn name(self) -> &'static str {
@@ -110,6 +143,11 @@ impl Refusal {
         matches!(self, Self::Envelope(OpenError::Replayed, _))
     }
 
+    /// Whether a stamp was verified and does not hold.
+    pub(crate) fn is_failed_stamp(self) -> bool {
+        matches!(self, Self::Envelope(OpenError::BadStamp, _))
+    }
+
     /// Whether the policy asks for the connection to be closed.
     pub(crate) fn disconnects(self) -> bool {
         matches!(self, Self::Envelope(_, OnRefusal::Disconnect))
@@ -127,27 +165,26 @@ impl Ingress {
         &self.opener
     }
 
-    /// Admits what a client sent, or says why not; with the fingerprint of its envelope where there is
-    /// one.
+    /// Admits what a client sent, or gives it back with why not.
     pub(crate) fn admit(
         &self,
         submission: Submission,
         permissions: &Permissions,
         replay: &ReplayWindows,
         now: Now,
-    ) -> Result<Admitted, (Refusal, Option<Fingerprint>)> {
+    ) -> Result<Admitted, Refused> {
         let topic = submission.topic();
         if is_reserved(topic) {
-            return Err((Refusal::ReservedTopic, None));
+            return Err(Refused::new(submission, Refusal::ReservedTopic, None));
         }
         if !permissions.may_publish(topic) {
-            return Err((Refusal::NotAuthorized, None));
+            return Err(Refused::new(submission, Refusal::NotAuthorized, None));
         }
         let Rule { payload: kind, on_refusal } = self.policies.of(topic);
         // What is opened is passed on without what was said of the envelope, so that it need not be true.
         let goes_as_it_is = matches!(kind, Payload::Plain | Payload::EndToEnd);
         if goes_as_it_is && !keeps_its_format(&submission) {
-            return Err((Refusal::PayloadFormat, None));
+            return Err(Refused::new(submission, Refusal::PayloadFormat, None));
         }
         let policy = match kind {
             Payload::Plain => {
@@ -158,10 +195,14 @@ impl Ingress {
             Payload::EndToEnd => Policy::EndToEnd,
         };
         let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(submission.payload())));
-        let opened = self
-            .opener
-            .open(replay, policy, topic.as_str(), submission.payload(), now.unix_s)
-            .map_err(|error| (Refusal::Envelope(error, on_refusal), fingerprint))?;
+        let opened = match self.opener.open(replay, policy, topic.as_str(), submission.payload(), now.unix_s)
+        {
+            Ok(opened) => opened,
+            Err(error) => {
+                let refusal = Refusal::Envelope(error, on_refusal);
+                return Err(Refused::new(submission, refusal, fingerprint));
+            }
+        };
         let taken = Some((opened.sender, Box::new(opened.mark)));
         let message = match policy {
             Policy::Stamped | Policy::Sealed => {

@@ -21,7 +21,7 @@ fn admit(ingress: &Ingress, topic: &str, payload: &'static str) -> Result<Admitt
     let submission = Submission::for_tests(topic, payload.as_bytes(), None);
     let everybody = Permissions::of(&[], "dev", None);
     let admitted = ingress.admit(submission, &everybody, &ReplayWindows::new(16), now());
-    admitted.map_err(|(refusal, _)| refusal.name())
+    admitted.map_err(|refused| refused.refusal.name())
 }
 
 #[test]

@@ -78,6 +78,11 @@ impl Listening {
         loop {
             match self.socket.accept().await {
                 Ok((stream, addr)) => {
+                    if broker.failed_stamps.refuses(addr.ip(), Instant::now()) {
+                        broker.metrics.connects_refused.add(1);
+                        tracing::debug!(%addr, "closed unheard: too many failed stamps (limits.failed_stamps_per_address)");
+                        continue;
+                    }
                     let counted = broker.count_connection();
                     if counted.number > broker.limits.connections_max.saturating_add(EXCESS_MAX) {
                         tracing::debug!(%addr, "closed unheard: far too many connections (limits.connections_max)");

@@ -11,6 +11,7 @@ mod queue;
 mod stored;
 #[cfg(test)]
 mod tests;
+mod waking;
 
 use crate::delivery::{Delivery, SessionId, Terms};
 use crate::ingress::message::Message;
@@ -25,7 +26,7 @@ use sealmq_protocol::Qos;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::task::Waker;
 use std::time::Instant;
 pub(crate) use stored::{Admission, Parked, Taken};
 use tokio::sync::Notify;
@@ -128,6 +129,8 @@ struct Inner {
     receiver: Receiver,
     queue: Queue,
     backlog: Backlog,
+    /// Whether the connection may be shown the audit.
+    is_auditor: bool,
     command: Option<Command>,
     waker: Option<Waker>,
     /// Publishers that wait until the queue is taken.
@@ -153,6 +156,7 @@ impl Mailbox {
             receiver: Receiver::Away,
             queue: Queue::default(),
             backlog: Backlog::default(),
+            is_auditor: false,
             command: None,
             waker: None,
             pressed: Vec::new(),
@@ -197,6 +201,7 @@ impl Mailbox {
     ) -> Pushed {
         let mut inner = self.inner.lock();
         match inner.receiver {
+            _ if inner.hides(message) => Pushed::Unwanted,
             Receiver::Gone => Pushed::Unwanted,
             Receiver::Away if terms.qos == Qos::AtMostOnce && !self.bounds.queue_qos0 => Pushed::Unwanted,
             Receiver::Away => {
@@ -222,6 +227,7 @@ impl Mailbox {
     pub(crate) fn standing(&self, message: &Message) -> Standing {
         let inner = self.inner.lock();
         match inner.receiver {
+            _ if inner.hides(message) => Standing::Closed,
             Receiver::Connected { secure } if message.confidential() && !secure => Standing::Closed,
             Receiver::Connected { .. } if self.is_within(&inner) => Standing::Open,
             Receiver::Connected { .. } => Standing::Behind,
@@ -337,7 +343,7 @@ impl Mailbox {
         if inner.receiver == Receiver::Away && !self.is_stored() {
             self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
         }
-        inner.receiver = Receiver::Connected { secure };
+        (inner.receiver, inner.is_auditor) = (Receiver::Connected { secure }, false);
     }
 
     /// The connection has ended and the session stays: `unsent` is what it had taken and not sent,
@@ -441,57 +447,5 @@ impl Mailbox {
         };
         pressed.into_iter().for_each(Waker::wake);
         Taken::All
-    }
-
-    /// Tells the connection something, and wakes it.
-    pub(crate) fn tell(&self, command: Command) {
-        let waker = {
-            let mut inner = self.inner.lock();
-            inner.command = inner.command.max(Some(command));
-            inner.waker.take()
-        };
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// Takes back what a connection was told and has not heard.
-    pub(crate) fn forget_command(&self) {
-        self.inner.lock().command = None;
-    }
-
-    /// Wakes the connection, at the end of a pusher's turn.
-    pub(crate) fn wake(&self) {
-        let waker = self.inner.lock().waker.take();
-        waker.into_iter().for_each(Waker::wake);
-    }
-
-    /// Ready with a command, or with `None` when deliveries wait and `hungry` says that they are
-    /// wanted; else keeps the waker.
-    pub(crate) fn poll(&self, hungry: bool, cx: &mut Context<'_>) -> Poll<Option<Command>> {
-        let mut inner = self.inner.lock();
-        if let Some(command) = inner.command.take() {
-            return Poll::Ready(Some(command));
-        }
-        let connected = matches!(inner.receiver, Receiver::Connected { .. });
-        let waits = !inner.queue.is_empty() || inner.backlog.next().is_some();
-        if hungry && connected && waits {
-            return Poll::Ready(None);
-        }
-        match &mut inner.waker {
-            Some(waker) => waker.clone_from(cx.waker()),
-            none => *none = Some(cx.waker().clone()),
-        }
-        Poll::Pending
-    }
-
-    /// Ready when the inbox is within its bounds; else the waker in `cx` is woken when it is taken.
-    pub(crate) fn poll_relieved(&self, cx: &mut Context<'_>) -> Poll<()> {
-        let mut inner = self.inner.lock();
-        if self.is_within(&inner) || !matches!(inner.receiver, Receiver::Connected { .. }) {
-            return Poll::Ready(());
-        }
-        if !inner.pressed.iter().any(|waker| waker.will_wake(cx.waker())) {
-            inner.pressed.push(cx.waker().clone());
-        }
-        Poll::Pending
     }
 }

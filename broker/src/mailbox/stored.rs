@@ -55,6 +55,7 @@ impl Mailbox {
         let size = message.size();
         let mut inner = self.inner.lock();
         match inner.receiver {
+            _ if inner.hides(message) => return Admission::Refused(Pushed::Unwanted),
             Receiver::Gone => return Admission::Refused(Pushed::Unwanted),
             Receiver::Connected { secure } if message.confidential() && !secure => {
                 return Admission::Refused(Pushed::Withheld);

@@ -4,6 +4,7 @@ use super::*;
 use bytes::Bytes;
 use std::sync::atomic::AtomicU64;
 use std::task::Wake;
+use std::task::{Context, Poll};
 
 #[derive(Default)]
 struct Woken(AtomicU64);

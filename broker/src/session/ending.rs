@@ -20,6 +20,8 @@ pub(crate) enum Ending {
     WriteStalled,
     /// The policy of a topic asks for it when a message is refused; with what the client is told.
     Refused(ReasonCode),
+    /// Too many stamps failed, of this connection or of its address.
+    FailedStamps,
     /// A reload took the user away.
     UserGone,
     /// The client did not prove anew who it is; with what it is told.
@@ -40,7 +42,7 @@ impl Ending {
             Self::Disconnect(_) | Self::SocketClosed | Self::WriteStalled => return None,
             Self::Protocol(error) => error.reason(),
             Self::TakenOver => ReasonCode::SessionTakenOver,
-            Self::Overrun => ReasonCode::QuotaExceeded,
+            Self::Overrun | Self::FailedStamps => ReasonCode::QuotaExceeded,
             Self::Refused(reason) | Self::NotAuthenticated(reason) => reason,
             Self::UserGone => ReasonCode::AdministrativeAction,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
@@ -55,6 +57,7 @@ impl Ending {
             Self::Protocol(error) => return Some(Cow::Owned(error.to_string())),
             Self::Refused(_) => "a message was refused, and the topic's policy ends the connection then",
             Self::Overrun => "too many messages wait for this client",
+            Self::FailedStamps => "too many stamps did not hold",
             Self::UserGone => "what this client was let in by is not there any more, or has changed",
             Self::AnswerTooLarge => "an answer is larger than the client's maximum packet size",
             Self::StoreFailed => "the messages of this client cannot be read",

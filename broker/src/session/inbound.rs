@@ -8,7 +8,7 @@
 
 use super::{Action, Ending, Session};
 use crate::ingress::message::{Extras, Submission};
-use crate::ingress::{Fingerprint, Refusal};
+use crate::ingress::{Fingerprint, Refusal, Refused};
 use crate::store::Position;
 use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{Ack, Diagnostics, PacketId, Publish, Version};
@@ -54,8 +54,8 @@ pub(crate) enum Outcome {
     /// Handed to whoever listens, and how that went; held once the store reaches the position. With the
     /// fingerprint of the envelope that it came in, if it did.
     Routed(Position, ReasonCode, Option<Fingerprint>),
-    /// Not admitted; with the fingerprint of what was refused, if it was an envelope.
-    Refused(Refusal, Option<Fingerprint>),
+    /// Not admitted.
+    Refused(Refused),
 }
 
 struct Received {
@@ -174,24 +174,27 @@ impl Session {
     pub(crate) fn handle_outcome(
         &mut self,
         receipt: Receipt,
-        outcome: &Outcome,
+        outcome: Outcome,
     ) -> Option<(Acknowledgement, Position)> {
-        let (reason, diagnostics, position) = match *outcome {
+        let (reason, diagnostics, position) = match outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
                     self.inbound.remember(id, fingerprint);
                 }
                 (reason, None, position)
             }
-            Outcome::Refused(refusal, fingerprint) => {
+            Outcome::Refused(mut refused) => {
                 let repeated = receipt.dup
-                    && refusal.is_replay()
+                    && refused.refusal.is_replay()
                     && receipt
                         .packet_id
-                        .zip(fingerprint)
+                        .zip(refused.fingerprint)
                         .is_some_and(|(id, f)| self.inbound.was_taken(id, f));
-                let refusal = if repeated { Refusal::Repeated } else { refusal };
-                self.actions.push_back(Action::Report(refusal));
+                if repeated {
+                    refused.refusal = Refusal::Repeated;
+                }
+                let refusal = refused.refusal;
+                self.actions.push_back(Action::Report(refused));
                 if refusal.disconnects() {
                     self.close(Ending::Refused(refusal.reason()));
                     return None;

@@ -27,7 +27,7 @@ pub(crate) use receiver::{Dispatch, PassedOver};
 pub(crate) use will::WillAtEnd;
 
 use crate::delivery::{Delivery, SessionId, Subscription};
-use crate::ingress::Refusal;
+use crate::ingress::Refused;
 use crate::ingress::message::Submission;
 use crate::mailbox::{Keeping, Parked};
 use crate::retained::{Order, Page};
@@ -59,8 +59,8 @@ pub(crate) enum Action {
     Deliver(Dispatch),
     /// Take a message to ingress and router; the outcome comes back by [`Session::handle_outcome`].
     Route(Submission, Receipt),
-    /// A message was refused and is no repetition of the protocol: count and log it.
-    Report(Refusal),
+    /// A message was refused, or is a repetition of the protocol: count it and say so.
+    Report(Refused),
     /// Ask which of the filters the client may subscribe to; answered by [`Session::handle_permitted`].
     Permit(Subscribe),
     /// Add subscriptions to the router; answered by [`Session::handle_subscribed`].
@@ -218,11 +218,17 @@ impl Session {
         }
         self.outbound.attach(Receiver {
             secure,
+            is_auditor: false,
             version: terms.version,
             receive_maximum: terms.receive_maximum,
             packet_bytes_max: terms.packet_bytes_max.unwrap_or(PACKET_BYTES).min(PACKET_BYTES),
             aliases: alias::Outbound::new(terms.aliases_to_client),
         });
+    }
+
+    /// Whether the connection at hand may be shown the audit; a new one may not, until it is said.
+    pub(crate) fn show_audit(&mut self, may: bool) {
+        self.outbound.show_audit(may);
     }
 
     /// The connection is over: what was taken from the mailbox and not sent goes back there.

@@ -96,6 +96,11 @@ impl Outbound {
         }
     }
 
+    /// Whether the connection at hand may be shown the audit.
+    pub(super) fn show_audit(&mut self, may: bool) {
+        self.receiver.is_auditor = may;
+    }
+
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
     /// own, since nobody knows when the client comes back, or is left to the store; but a QoS 1 message of a
     /// shared subscription that another member can have is given back as well, in front (§4.8.2).

@@ -22,6 +22,8 @@ const SUBSCRIPTION_ID_BYTES_MAX: usize = 5;
 pub(super) struct Receiver {
     /// Whether confidential messages may be sent.
     pub(super) secure: bool,
+    /// Whether the audit may be shown.
+    pub(super) is_auditor: bool,
     /// In whose form.
     pub(super) version: Version,
     /// Its receive maximum.
@@ -78,6 +80,7 @@ impl Receiver {
     pub(super) fn nobody() -> Self {
         Self {
             secure: false,
+            is_auditor: false,
             version: Version::V311,
             receive_maximum: 0,
             packet_bytes_max: 0,
@@ -110,6 +113,9 @@ impl Receiver {
         passed_over: &mut PassedOver,
     ) -> bool {
         let message = &delivery.message;
+        if message.is_audit() && !self.is_auditor {
+            return true;
+        }
         let count = if message.confidential() && !self.secure {
             &mut passed_over.withheld
         } else if now.is_some_and(|now| message.is_expired(now)) {

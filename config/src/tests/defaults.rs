@@ -2,6 +2,7 @@
 
 use super::{load, load_env};
 use crate::Config;
+use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::encryption::Encryption;
 use crate::limits::{Limits, QueueFull};
@@ -37,6 +38,11 @@ fn limits() -> Limits {
         queue_full: QueueFull::DropNewest,
         retained_messages_max: 1_000_000,
         retained_bytes_max: GIB,
+        failed_stamps_per_connection: 16,
+        failed_stamps_per_address: 64,
+        failed_stamps_window_s: 60,
+        failed_stamps_refuse_s: 60,
+        failed_stamp_addresses_max: 10_000,
         shutdown_timeout_s: 10,
     }
 }
@@ -79,6 +85,13 @@ fn every_default_is_as_promised() {
             queue_qos0: false,
         },
         telemetry: Telemetry { log: "info".to_owned(), log_json: false, sys_interval_s: 10 },
+        audit: Audit {
+            enabled: true,
+            users: Vec::new(),
+            queue_max: 4_096,
+            file_bytes_max: 64 * MIB,
+            files_max: 8,
+        },
     };
     assert_eq!(Config::default(), expected);
     assert_eq!(Limits::default(), expected.limits);

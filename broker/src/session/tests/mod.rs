@@ -92,7 +92,7 @@ fn feed_to(session: &mut Session, packet: Packet, route: impl Fn(&Submission) ->
     while let Some(action) = session.poll_action() {
         said.push(show(&action));
         if let Action::Route(submission, receipt) = action {
-            owed.extend(session.handle_outcome(receipt, &route(&submission)));
+            owed.extend(session.handle_outcome(receipt, route(&submission)));
         } else if let Action::Acknowledge(answer, _) = action {
             session.handle_acknowledged(&answer);
         }
@@ -126,8 +126,8 @@ fn show(action: &Action) -> String {
         }
         Action::Route(submission, _) => format!("route {}", submission.topic()),
         Action::Close(ending) => format!("close {ending:?}"),
-        Action::Report(_)
-        | Action::Permit(_)
+        Action::Report(refused) => format!("Report({:?})", refused.refusal),
+        Action::Permit(_)
         | Action::Subscribe(..)
         | Action::Unsubscribe(_)
         | Action::Authenticate(_)
@@ -190,7 +190,7 @@ fn the_acknowledgement_carries_the_position_it_waits_for() {
     let mut session = session();
     session.handle_packet(publish(Qos::AtLeastOnce, Some(7), false), Instant::now());
     let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
-    let owed = session.handle_outcome(receipt, &Outcome::Routed(Position(42), ReasonCode::Success, None));
+    let owed = session.handle_outcome(receipt, Outcome::Routed(Position(42), ReasonCode::Success, None));
     assert!(matches!(owed, Some((Acknowledgement::Qos1(_), Position(42)))));
 }
 

@@ -1,6 +1,7 @@
 //! What only MQTT 5 has: aliases, flow control both ways, expiry, options, reason codes, delayed wills.
 
 use super::*;
+use crate::ingress::{Refusal, Refused};
 use crate::retained::Page;
 use sealmq_protocol::ReasonCode as R;
 use sealmq_protocol::packet::RetainHandling::{self, DoNotSend, Send, SendIfNew};
@@ -23,7 +24,7 @@ fn aliased(topic: Option<&str>, alias: Option<TopicAlias>) -> Packet {
 }
 
 fn refuse(session: &mut Session, packet: Packet, refusal: Refusal) -> Vec<String> {
-    feed_to(session, packet, |_| Outcome::Refused(refusal, None))
+    feed_to(session, packet, |_| Outcome::Refused(Refused::for_tests(refusal)))
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn an_acknowledgement_that_waits_for_the_store_keeps_its_place() {
     let mut session = session5(|offer| offer.receive_maximum = 1, |_| {});
     session.handle_packet(publish(Qos::AtLeastOnce, Some(1), false), Instant::now());
     let Some(Action::Route(_, receipt)) = session.poll_action() else { panic!() };
-    let owed = session.handle_outcome(receipt, &Outcome::Routed(Position(7), ReasonCode::Success, None));
+    let owed = session.handle_outcome(receipt, Outcome::Routed(Position(7), ReasonCode::Success, None));
     let Some((answer, _)) = owed else { panic!() };
     let said = feed(&mut session, publish(Qos::AtLeastOnce, Some(2), false));
     assert_eq!(said, ["close Protocol(ReceiveMaximumExceeded)"]);

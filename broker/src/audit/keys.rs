@@ -1,0 +1,142 @@
+//! What a reload does to keys: the keys before and after come in, what changed goes out.
+//!
+//! Of a key no more is told than its id, and whether it is another one; keys are compared in constant time.
+
+use super::event::{Event, KeyChange, KeyKind};
+use sealmq_config::Config;
+use sealmq_config::encryption::{Sender, TopicKey};
+use sealmq_crypto::Keyring;
+use std::collections::BTreeMap;
+
+/// Who or what did it.
+const BY: &str = "reload";
+
+/// What the configuration says of keys, beside what is in their files.
+#[derive(Debug, Default)]
+pub(crate) struct Declared {
+    senders: BTreeMap<String, Sender>,
+    topic_keys: BTreeMap<String, TopicKey>,
+}
+
+impl Declared {
+    pub(crate) fn of(config: &Config) -> Self {
+        let senders = config.senders.iter().map(|sender| (sender.id.clone(), sender.clone()));
+        let topic_keys = config.topic_keys.iter().map(|key| (key.id.clone(), key.clone()));
+        Self { senders: senders.collect(), topic_keys: topic_keys.collect() }
+    }
+
+    /// How many senders and topic keys.
+    pub(crate) fn counts(&self) -> (usize, usize) {
+        (self.senders.len(), self.topic_keys.len())
+    }
+}
+
+/// What changed from one configuration, with its keys, to another.
+pub(crate) fn changes(old: (&Declared, &Keyring), new: (&Declared, &Keyring)) -> Vec<Event> {
+    let ((old, old_keys), (new, new_keys)) = (old, new);
+    let key = |keyring: &Keyring, id: &str| keyring.sender(id.as_bytes()).map(|sender| sender.key.clone());
+    let same_sender = |id: &str| key(old_keys, id) == key(new_keys, id);
+    let same_topic_key = |id: &str| {
+        let [old, new] = [old_keys, new_keys].map(|keyring| keyring.topic_key(id.as_bytes()));
+        old.map(|entry| &entry.key) == new.map(|entry| &entry.key)
+    };
+    let mut events = Vec::new();
+    compare(&old.senders, &new.senders, same_sender, KeyKind::Sender, &mut events);
+    compare(&old.topic_keys, &new.topic_keys, same_topic_key, KeyKind::TopicKey, &mut events);
+    events
+}
+
+fn compare<T: PartialEq>(
+    old: &BTreeMap<String, T>,
+    new: &BTreeMap<String, T>,
+    is_same_key: impl Fn(&str) -> bool,
+    kind: KeyKind,
+    events: &mut Vec<Event>,
+) {
+    let tell = |change, id: &str, detail| Event::key(change, kind, id, Some(BY), detail);
+    let gone = old.keys().filter(|id| !new.contains_key(*id));
+    events.extend(gone.map(|id| tell(KeyChange::Removed, id, None)));
+    events.extend(new.iter().filter_map(|(id, entry)| {
+        let Some(before) = old.get(id) else { return Some(tell(KeyChange::Added, id, None)) };
+        if !is_same_key(id) {
+            Some(tell(KeyChange::Changed, id, Some("another key")))
+        } else if before != entry {
+            Some(tell(KeyChange::Changed, id, Some("the same key with other settings")))
+        } else {
+            None
+        }
+    }));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sealmq_crypto::{ContentAlgorithm, SenderKey};
+    use std::fs;
+    use std::path::Path;
+
+    /// A configuration with these senders and topic keys; of each the id, the name of its file, and a topic.
+    fn config(folder: &Path, senders: &[[&str; 3]], topic_keys: &[[&str; 3]]) -> Config {
+        let topics = |topic: &str| vec![topic.parse().unwrap()];
+        let sender = |[id, file, topic]: &[&str; 3]| Sender {
+            id: (*id).to_owned(),
+            key: folder.join(file),
+            topics: topics(topic),
+            not_before: None,
+            not_after: None,
+        };
+        let topic_key = |[id, file, topic]: &[&str; 3]| TopicKey {
+            id: (*id).to_owned(),
+            key: folder.join(file),
+            topics: topics(topic),
+            not_before: None,
+            not_after: None,
+        };
+        Config {
+            senders: senders.iter().map(sender).collect(),
+            topic_keys: topic_keys.iter().map(topic_key).collect(),
+            ..Config::default()
+        }
+    }
+
+    fn told(old: &Config, new: &Config) -> Vec<Event> {
+        let [old, new] =
+            [old, new].map(|config| (Declared::of(config), crate::keys::opener(config).unwrap()));
+        changes((&old.0, old.1.keyring()), (&new.0, new.1.keyring()))
+    }
+
+    #[test]
+    fn what_a_reload_did_to_keys_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        for name in ["s1", "s2"] {
+            write(name, &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
+        }
+        for name in ["t1", "t2"] {
+            let key = sealmq_crypto::TopicKey::generate("x", ContentAlgorithm::A256Gcm).unwrap();
+            write(name, &key.to_jwk().unwrap());
+        }
+        let all = |senders, keys| config(folder.path(), senders, keys);
+        let old = all(&[["gone", "s1", "a"], ["kept", "s1", "a"], ["moved", "s1", "a"]], &[["k", "t1", "a"]]);
+        let new = all(&[["kept", "s1", "a"], ["moved", "s1", "b"], ["new", "s2", "a"]], &[["k", "t2", "a"]]);
+        let event = |change, kind, id, detail| Event::key(change, kind, id, Some("reload"), detail);
+        let (sender, settings) = (KeyKind::Sender, Some("the same key with other settings"));
+        assert_eq!(
+            told(&old, &new),
+            [
+                event(KeyChange::Removed, sender, "gone", None),
+                event(KeyChange::Changed, sender, "moved", settings),
+                event(KeyChange::Added, sender, "new", None),
+                event(KeyChange::Changed, KeyKind::TopicKey, "k", Some("another key")),
+            ]
+        );
+        assert!(told(&new, &new).is_empty());
+        // Another key in the same file.
+        let before = crate::keys::opener(&new).unwrap();
+        write("s2", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
+        let after = crate::keys::opener(&new).unwrap();
+        let declared = Declared::of(&new);
+        let changed = changes((&declared, before.keyring()), (&declared, after.keyring()));
+        assert_eq!(changed, [event(KeyChange::Changed, sender, "new", Some("another key"))]);
+    }
+}

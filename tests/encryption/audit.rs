@@ -1,0 +1,200 @@
+//! The audit: each refusal as an entry of the file, and as a message for those who may see it; nobody else
+//! sees any of it, whatever he subscribes to and by whichever way he comes.
+
+use super::{Plant, RULES, SECRET, payload_for};
+use crate::harness::log::LogLine;
+use crate::harness::packets::{suback, subscribe};
+use crate::harness::{Broker, Connect, Publish, Setup, Wire};
+use serde_json::Value;
+
+const TOPIC: &str = "plant/7/level";
+const ALL: &str = "$SYS/broker/audit/#";
+const REFUSED: &str = "$SYS/broker/audit/refused/#";
+
+/// Two users, of whom `ann` may see the audit.
+fn setup() -> Setup {
+    let config = "[auth]\npassword_file = \"passwd\"\n[audit]\nusers = [\"ann\"]\n";
+    super::setup().password("ann", "secret").password("bob", "secret").config(RULES).config(config)
+}
+
+fn login(id: &str, user: &str) -> Connect {
+    Connect::new(id).user(user).password("secret")
+}
+
+fn auditor(broker: &Broker) -> Wire {
+    let mut wire = Wire::open_tls(broker).connected(&login("auditor", "ann"), false);
+    wire.subscribe(REFUSED, 0);
+    wire
+}
+
+/// Publishes what is refused for this reason.
+fn provoke(plant: &Plant, reason: &str) {
+    let payload = payload_for(plant, reason, TOPIC);
+    Wire::client(&plant.broker, "culprit").publish(&Publish::new(TOPIC, payload).qos(1, 1));
+}
+
+/// The next entry that comes as a message, with the end of its topic.
+#[track_caller]
+fn next(auditor: &mut Wire) -> (String, Value) {
+    let publish = auditor.expect_publish();
+    assert!(!publish.retain, "{publish:?}");
+    let topic = publish.topic().strip_prefix("$SYS/broker/audit/").expect("a topic of the audit").to_owned();
+    (topic, serde_json::from_slice(&publish.payload).unwrap())
+}
+
+/// Nothing of the audit comes before what is published now to `fence`, which the client has subscribed to.
+#[track_caller]
+fn assert_sees_nothing(broker: &Broker, wire: &mut Wire) {
+    Wire::client(broker, "fence").publish(&Publish::new("fence", "").qos(1, 1));
+    loop {
+        let publish = wire.expect_publish();
+        match publish.topic() {
+            "fence" => return,
+            topic => assert!(!topic.contains("/audit/"), "{publish:?}"),
+        }
+    }
+}
+
+#[test]
+fn a_refusal_comes_to_an_auditor() {
+    let plant = Plant::of(setup().start());
+    let mut auditor = auditor(&plant.broker);
+    for reason in ["bad-stamp", "unknown-sender", "sender-not-allowed", "not-an-envelope", "decrypt-failed"] {
+        provoke(&plant, reason);
+        let (topic, entry) = next(&mut auditor);
+        assert_eq!(topic, format!("refused/{reason}"));
+        assert_eq!((&entry["event"], &entry["reason"]), (&"refused".into(), &reason.into()), "{entry}");
+        assert_eq!((&entry["client"], &entry["topic"]), (&"culprit".into(), &TOPIC.into()), "{entry}");
+        let sender = match reason {
+            "unknown-sender" => "dev-9".into(),
+            "sender-not-allowed" => "dev-8".into(),
+            "not-an-envelope" => Value::Null,
+            _ => "dev-7".into(),
+        };
+        assert_eq!(entry["sender"], sender, "{entry}");
+        assert!(entry["addr"].as_str().unwrap().starts_with("127.0.0.1:") && entry["n"].is_u64());
+    }
+    Wire::open(&plant.broker)
+        .connected(&login("bobs", "bob"), false)
+        .publish(&Publish::new("$SYS/broker/uptime", "0").qos(1, 1));
+    let (topic, entry) = next(&mut auditor);
+    assert_eq!((topic.as_str(), &entry["user"]), ("refused/reserved-topic", &"bob".into()), "{entry}");
+    auditor.expect_nothing_but_pong();
+}
+
+#[test]
+fn the_file_has_what_the_auditor_was_sent() {
+    let plant = Plant::of(setup().start());
+    let mut auditor = auditor(&plant.broker);
+    provoke(&plant, "bad-stamp");
+    let (_, entry) = next(&mut auditor);
+    let file = std::fs::read_to_string(plant.broker.dir().join("data/audit/audit.jsonl")).unwrap();
+    let lines: Vec<Value> = file.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.contains(&entry), "{file}");
+    assert_eq!((&lines[0]["event"], &lines[0]["n"]), (&"begun".into(), &1.into()), "{file}");
+    assert!(!file.contains(SECRET), "{file}");
+    // A retained message has the hash of the last line.
+    let mut late = Wire::open_tls(&plant.broker).connected(&login("late", "ann"), false);
+    late.subscribe("$SYS/broker/audit/head", 0);
+    let head = late.expect_publish();
+    let value: Value = serde_json::from_slice(&head.payload).unwrap();
+    assert!(
+        head.retain && value["n"] == entry["n"] && value["hash"].as_str().unwrap().len() == 64,
+        "{value}"
+    );
+}
+
+#[test]
+fn subscriptions_to_the_audit_alone_are_refused_to_others() {
+    let broker = setup().start();
+    let filters = [(ALL, 0), (REFUSED, 0), ("$SYS/broker/audit", 0), ("$SYS/broker/audit/+/+", 0)];
+    let shared = [("$share/g/$SYS/broker/audit/#", 0), ("$SYS/#", 0)];
+    let ask = |mut wire: Wire, codes: &[u8], shared_codes: &[u8]| {
+        wire.send(subscribe(1, &filters));
+        wire.expect_answer(suback(1, codes));
+        wire.send(subscribe(2, &shared));
+        wire.expect_answer(suback(2, shared_codes));
+    };
+    let refused = [0x80; 4];
+    ask(Wire::open_tls(&broker).connected(&login("b", "bob"), false), &refused, &[0x80, 0]);
+    ask(Wire::client_tls(&broker, "nobody"), &refused, &[0x80, 0]);
+    ask(Wire::open(&broker).connected(&login("a", "ann"), false), &refused, &[0x80, 0]);
+    ask(Wire::open_tls(&broker).connected(&login("a", "ann"), false), &[0; 4], &[0, 0]);
+}
+
+#[test]
+fn wildcards_show_the_audit_to_nobody_else() {
+    let plant = Plant::of(setup().start());
+    let mut auditor = auditor(&plant.broker);
+    let mut others = [
+        Wire::open_tls(&plant.broker).connected(&login("b", "bob"), false),
+        Wire::client_tls(&plant.broker, "nobody"),
+        Wire::open(&plant.broker).connected(&login("a", "ann"), false),
+    ];
+    for other in &mut others {
+        other.subscribe("fence", 0);
+        for (n, filter) in ["#", "$SYS/#", "$SYS/broker/+/refused/#", "$SYS/+/audit/#"].iter().enumerate() {
+            let id = u16::try_from(n + 1).unwrap();
+            other.send(subscribe(id, &[(filter, 2)]));
+            other.expect_answer(suback(id, &[2]));
+        }
+    }
+    provoke(&plant, "bad-stamp");
+    next(&mut auditor);
+    for other in &mut others {
+        assert_sees_nothing(&plant.broker, other);
+    }
+}
+
+/// A name that was only said is nobody's.
+#[test]
+fn a_user_has_to_be_proven() {
+    let config = "[audit]\nusers = [\"ann\"]\n";
+    let broker = super::setup().config(RULES).config(config).start();
+    let mut claimed = Wire::open_tls(&broker).connected(&login("a", "ann"), false);
+    claimed.send(subscribe(1, &[(ALL, 0)]));
+    claimed.expect(suback(1, &[0x80]));
+}
+
+#[test]
+fn a_session_shows_nothing_where_its_client_comes_without_tls() {
+    let plant = Plant::of(setup().start());
+    let mut auditor = auditor(&plant.broker);
+    let connect = login("mobile", "ann").persistent();
+    let mut secure = Wire::open_tls(&plant.broker).connected(&connect, false);
+    secure.subscribe(REFUSED, 2);
+    secure.subscribe("fence", 0);
+    let mut open = Wire::resume(&plant.broker, &connect);
+    provoke(&plant, "bad-stamp");
+    next(&mut auditor);
+    assert_sees_nothing(&plant.broker, &mut open);
+    open.disconnect();
+    // What happens while nobody is there is in the file alone.
+    provoke(&plant, "bad-stamp");
+    next(&mut auditor);
+    let mut secure = Wire::open_tls(&plant.broker).connected(&connect, true);
+    assert_sees_nothing(&plant.broker, &mut secure);
+    provoke(&plant, "not-fresh");
+    assert_eq!(next(&mut secure).0, "refused/not-fresh");
+}
+
+#[test]
+fn a_reload_takes_an_auditor_off_and_puts_another_on() {
+    let plant = Plant::of(setup().start());
+    let mut ann = auditor(&plant.broker);
+    let mut bob = Wire::open_tls(&plant.broker).connected(&login("b", "bob"), false);
+    for wire in [&mut ann, &mut bob] {
+        wire.subscribe("fence", 0);
+        wire.send(subscribe(7, &[("$SYS/broker/+/refused/+", 0)]));
+        wire.expect_answer(suback(7, &[0]));
+    }
+    let config = "[auth]\npassword_file = \"passwd\"\n[audit]\nusers = [\"bob\"]\n";
+    plant.broker.rewrite_config(&format!("{RULES}{config}"));
+    plant.broker.reload();
+    plant.broker.log_line(|line| line.contains("reloaded: keys"));
+    provoke(&plant, "bad-stamp");
+    assert_eq!(next(&mut bob).0, "refused/bad-stamp");
+    assert_sees_nothing(&plant.broker, &mut ann);
+    let restart = |line: &LogLine| line.contains("needs a restart");
+    assert!(plant.broker.log().lines(restart).is_empty());
+}

@@ -1,0 +1,127 @@
+//! Stamps that do not hold cost a verification each: a connection that goes on with them is closed, and an
+//! address where many come from is refused for a while. Everybody else goes on.
+
+use super::{Plant, RULES, payload_for, setup};
+use crate::harness::log::LogLine;
+use crate::harness::{Broker, Connect, Publish, Publish5, Wire};
+
+const TOPIC: &str = "plant/7/level";
+
+fn start(limits: &str) -> Plant {
+    Plant::of(setup().config(RULES).config(&format!("[limits]\n{limits}")).start())
+}
+
+fn bad_stamp(plant: &Plant) -> Vec<u8> {
+    payload_for(plant, "bad-stamp", TOPIC)
+}
+
+/// A sealed message comes through.
+#[track_caller]
+fn assert_passes(plant: &mut Plant, sender: &mut Wire) {
+    let envelope = plant.seal(TOPIC, "21.5");
+    sender.publish(&Publish::new(TOPIC, envelope).qos(1, 1));
+    plant.watcher.take("21.5");
+}
+
+#[test]
+fn a_connection_that_goes_on_is_closed() {
+    let mut plant = start("failed_stamps_per_connection = 3");
+    let mut honest = Wire::client(&plant.broker, "honest");
+    let payload = bad_stamp(&plant);
+    let mut culprit = Wire::client5(&plant.broker, "culprit");
+    for id in 1..=4 {
+        assert_eq!(culprit.try_publish5(&Publish5::new(TOPIC, &payload).qos(1, id)), 0x87);
+    }
+    culprit.expect_disconnect(0x97);
+    culprit.expect_closed();
+    plant.broker.log_line(|line| line.contains("limits.failed_stamps_per_connection"));
+    let mut old = Wire::client(&plant.broker, "old");
+    for id in 1..=4 {
+        old.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+    }
+    old.expect_closed();
+    assert_passes(&mut plant, &mut honest);
+    let mut new = Wire::client(&plant.broker, "new");
+    assert_passes(&mut plant, &mut new);
+}
+
+#[test]
+fn by_default_a_connection_may_fail_16_times() {
+    let plant = Plant::start();
+    let payload = bad_stamp(&plant);
+    let mut culprit = Wire::client(&plant.broker, "culprit");
+    for id in 1..=17 {
+        culprit.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+    }
+    culprit.expect_closed();
+}
+
+/// What is found out without a verification closes nothing.
+#[test]
+fn cheap_refusals_do_not_count() {
+    let mut plant = start("failed_stamps_per_connection = 1\nfailed_stamps_per_address = 1");
+    let mut sender = Wire::client(&plant.broker, "sender");
+    for reason in ["not-an-envelope", "wrong-algorithm", "unknown-sender", "sender-not-allowed"] {
+        let payload = payload_for(&plant, reason, TOPIC);
+        for id in 1..=5 {
+            sender.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+        }
+    }
+    assert_passes(&mut plant, &mut sender);
+}
+
+/// Waits for so many seconds, as the reports of the uptime go.
+fn await_seconds(wire: &mut Wire, seconds: usize) {
+    for _ in 0..=seconds {
+        wire.expect_publish();
+    }
+}
+
+/// Whether a new connection is closed before anything is heard of it.
+fn is_refused(broker: &Broker) -> bool {
+    let mut wire = Wire::open(broker);
+    // The broker may have closed it already.
+    let _ = wire.try_send(Connect::new("late").bytes());
+    wire.try_receive().is_err()
+}
+
+#[test]
+fn an_address_is_refused_for_a_while() {
+    let limits = "failed_stamps_per_address = 5\nfailed_stamps_refuse_s = 5\nfailed_stamps_window_s = 5";
+    let mut plant = start(limits);
+    let mut honest = Wire::client(&plant.broker, "honest");
+    let mut clock = Wire::client(&plant.broker, "clock");
+    clock.subscribe("$SYS/broker/uptime", 0);
+    let payload = bad_stamp(&plant);
+    let [mut one, mut two] = ["one", "two"].map(|id| Wire::client(&plant.broker, id));
+    for id in 1..=3 {
+        one.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+    }
+    for id in 1..=2 {
+        two.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+    }
+    assert!(!is_refused(&plant.broker));
+    two.publish(&Publish::new(TOPIC, &payload).qos(1, 3));
+    two.expect_closed();
+    let refused = |line: &LogLine| line.contains("new connections are refused");
+    plant.broker.log_line(refused);
+    assert!(is_refused(&plant.broker));
+    // Who is there goes on, and is closed with his next failed stamp.
+    assert_passes(&mut plant, &mut honest);
+    one.publish(&Publish::new(TOPIC, &payload).qos(1, 4));
+    one.expect_closed();
+    await_seconds(&mut clock, 6);
+    assert!(!is_refused(&plant.broker));
+    assert_eq!(plant.broker.log().lines(refused).len(), 1);
+}
+
+#[test]
+fn limits_can_be_lifted() {
+    let mut plant = start("failed_stamps_per_connection = 0\nfailed_stamps_per_address = 0");
+    let payload = bad_stamp(&plant);
+    let mut sender = Wire::client(&plant.broker, "sender");
+    for id in 1..=100 {
+        sender.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+    }
+    assert_passes(&mut plant, &mut sender);
+}
