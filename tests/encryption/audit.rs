@@ -198,3 +198,113 @@ fn a_reload_takes_an_auditor_off_and_puts_another_on() {
     let restart = |line: &LogLine| line.contains("needs a restart");
     assert!(plant.broker.log().lines(restart).is_empty());
 }
+
+/// What a flood leaves out is counted, and told when the second is over.
+#[test]
+fn a_flood_becomes_few_entries() {
+    let plant = Plant::of(setup().start());
+    let mut auditor = auditor(&plant.broker);
+    let message = Publish::new(TOPIC, "no envelope").bytes();
+    Wire::client(&plant.broker, "culprit").send(message.repeat(200));
+    let (mut entries, mut events) = (0, 0);
+    while events < 200 {
+        let (topic, entry) = next(&mut auditor);
+        assert_eq!((topic.as_str(), &entry["client"]), ("refused/not-an-envelope", &"culprit".into()));
+        entries += 1;
+        events += entry["repeated"].as_u64().unwrap_or(1);
+    }
+    assert_eq!(events, 200);
+    assert!(entries < 50, "{entries}");
+}
+
+#[test]
+fn what_a_reload_does_to_keys_is_told() {
+    let broker = setup().start();
+    let mut auditor = Wire::open_tls(&broker).connected(&login("auditor", "ann"), false);
+    auditor.subscribe("$SYS/broker/audit/key/#", 0);
+    let config = "[auth]\npassword_file = \"passwd\"\n[audit]\nusers = [\"ann\"]\n";
+    let rules = RULES.replace("\"dev-8\"", "\"dev-80\"").replace("keys/pair.jwk", "keys/elsewhere.jwk");
+    let rules = rules.replacen("\"plant/7/#\", ", "", 1);
+    broker.rewrite_config(&format!("{rules}{config}"));
+    broker.reload();
+    let mut told: Vec<String> = Vec::new();
+    for _ in 0..4 {
+        let (topic, entry) = next(&mut auditor);
+        assert_eq!((&entry["event"], &entry["by"]), (&"key".into(), &"reload".into()), "{entry}");
+        told.push(format!("{topic} {} {}", entry["kind"], entry["id"]));
+    }
+    told.sort();
+    let expected = [
+        "key/added \"sender\" \"dev-80\"",
+        "key/changed \"sender\" \"dev-7\"",
+        "key/changed \"topic-key\" \"pair\"",
+        "key/removed \"sender\" \"dev-8\"",
+    ];
+    assert_eq!(told, expected);
+    auditor.expect_nothing_but_pong();
+}
+
+/// `sealmq audit verify` on the audit of `sealmq.toml`: its exit code and what it said.
+fn verify(setup: &Setup, args: &[&str]) -> (Option<i32>, String) {
+    setup.write_config();
+    let output = setup.run(&[&["audit", "verify", "--config", "sealmq.toml"], args].concat(), "");
+    let said = String::from_utf8([output.stdout, output.stderr].concat()).unwrap();
+    (output.status.code(), said)
+}
+
+/// The hash that it prints last.
+fn last_hash(said: &str) -> String {
+    said.trim_end().rsplit(' ').next().unwrap().to_owned()
+}
+
+#[test]
+fn the_chain_goes_on_over_restarts_and_crashes() {
+    let file = |setup: &Setup| setup.dir().join("data/audit/audit.jsonl");
+    let plant = Plant::of(setup().start());
+    let mut ann = auditor(&plant.broker);
+    provoke(&plant, "bad-stamp");
+    next(&mut ann);
+    let setup = plant.into_broker().end();
+    let (code, said) = verify(&setup, &[]);
+    assert!(code == Some(0) && said.contains("3 lines, the chain holds"), "{said}");
+    let hash = last_hash(&said);
+
+    let plant = Plant::of(setup.start());
+    let mut ann = auditor(&plant.broker);
+    provoke(&plant, "not-an-envelope");
+    next(&mut ann);
+    let setup = plant.into_broker().kill();
+    assert_eq!(verify(&setup, &["--expect", &hash]).0, Some(0));
+    // Half of a line, as a crash of the machine can leave it.
+    let whole = std::fs::read(file(&setup)).unwrap();
+    std::fs::write(file(&setup), [whole.as_slice(), b"{\"n\":6,\"at\":\"20"].concat()).unwrap();
+    let (code, said) = verify(&setup, &[]);
+    assert!(code == Some(0) && said.contains("the last line is not whole: 15 bytes"), "{said}");
+
+    let setup = setup.start().end();
+    let text = std::fs::read_to_string(file(&setup)).unwrap();
+    assert!(text.contains("\"event\":\"torn\",\"bytes\":15}"), "{text}");
+    let (code, said) = verify(&setup, &["--expect", &hash]);
+    assert!(code == Some(0) && said.contains("8 lines"), "{said}");
+
+    // Whoever cuts off the end and goes on from there is found out by an earlier hash.
+    let kept: String = text.lines().take(2).map(|line| line.to_owned() + "\n").collect();
+    std::fs::write(file(&setup), kept).unwrap();
+    assert_eq!(verify(&setup, &[]).0, Some(0));
+    let (code, said) = verify(&setup, &["--expect", &hash]);
+    assert!(code == Some(1) && said.contains("audit.jsonl:2: ") && said.contains(&hash), "{said}");
+
+    std::fs::write(file(&setup), text.replacen("culprit", "nobody", 1)).unwrap();
+    let (code, said) = verify(&setup, &[]);
+    assert!(code == Some(1) && said.contains("audit.jsonl:3: the line before it, or this one"), "{said}");
+}
+
+#[test]
+fn it_can_be_turned_off() {
+    let broker = Setup::new().config("[audit]\nenabled = false").start();
+    Wire::client(&broker, "culprit").publish(&Publish::new("$SYS/a", "0").qos(1, 1));
+    let setup = broker.end();
+    assert!(!setup.dir().join("data/audit").exists());
+    let (code, said) = verify(&setup, &[]);
+    assert!(code == Some(1) && said.contains("there is no audit here"), "{said}");
+}

@@ -61,6 +61,11 @@ impl Auth {
         self.passwords.as_deref().map(Passwords::count)
     }
 
+    /// Whether somebody has a password.
+    pub(crate) fn has_user(&self, user: &str) -> bool {
+        self.passwords.as_deref().is_some_and(|passwords| passwords.fingerprint(user).is_some())
+    }
+
     /// How many of them have a verifier for `SCRAM-SHA-256`.
     pub(crate) fn scram_users(&self) -> usize {
         self.passwords.as_deref().map_or(0, Passwords::scram_count)

@@ -12,6 +12,7 @@ use crate::keys;
 use crate::listener::{development, tls};
 use clap::Args;
 use sealmq_config::Config;
+use sealmq_config::audit::Audit;
 use sealmq_config::encryption::{OnRefusal, Payload, Policy};
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
@@ -85,6 +86,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
         notes.extend(tls::warnings(tls));
     }
     notes.extend(config.policies.iter().enumerate().flat_map(|(at, policy)| doubts(config, at, policy)));
+    notes.extend(unseen_audit(config, auth.as_ref()));
     end(errors, Findings { auth, notes })
 }
 
@@ -121,6 +123,22 @@ fn doubts(config: &Config, at: usize, policy: &Policy) -> Vec<String> {
     doubts
 }
 
+/// Users who may see the audit and cannot.
+fn unseen_audit(config: &Config, auth: Option<&Auth>) -> Vec<String> {
+    let users = if config.audit.enabled { config.audit.users.as_slice() } else { &[] };
+    if !users.is_empty() && config.listeners.iter().all(|listener| listener.tls.is_none()) {
+        return vec!["audit.users: no listener has TLS; nobody can see the audit as messages".to_owned()];
+    }
+    let known = |user: &String| {
+        auth.is_none_or(|auth| auth.has_user(user)) || config.senders.iter().any(|sender| sender.id == *user)
+    };
+    let unknown = users.iter().enumerate().filter(|(_, user)| !known(user));
+    let note = |(at, user)| {
+        format!("audit.users[{at}]: {user:?} has no password and is no sender; nobody can prove that name")
+    };
+    unknown.map(note).collect()
+}
+
 fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     let mut layout = Layout::default();
     let what = source.map_or("the configuration by default".to_owned(), |file| file.display().to_string());
@@ -133,6 +151,7 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.section("senders", &senders(config));
     layout.section("topic keys", &topic_keys(config));
     layout.section("policies", &policies(config));
+    layout.section("audit", &[audit(config)]);
     layout.section("changed", &changed(config));
     if !found.notes.is_empty() {
         layout.line("");
@@ -229,6 +248,16 @@ fn policies(config: &Config) -> Vec<[String; 3]> {
     let rest = if config.policies.is_empty() { "all topics" } else { "all others" };
     let rest = [rest.to_owned(), "plain".to_owned(), String::new()];
     config.policies.iter().map(row).chain([rest]).collect()
+}
+
+fn audit(config: &Config) -> [String; 3] {
+    let Audit { enabled, users, queue_max: _, file_bytes_max, files_max } = &config.audit;
+    if !enabled {
+        return ["none".to_owned(), String::new(), String::new()];
+    }
+    let size = format!("{files_max} files of {}", ByteSize(*file_bytes_max as u64));
+    let shown = if users.is_empty() { String::new() } else { format!("shown to {}", users.join(", ")) };
+    [Audit::folder(&config.data_dir).display().to_string(), size, shown]
 }
 
 fn joined(topics: &[TopicFilter]) -> String {
@@ -371,6 +400,8 @@ payload = "sealed"
 [limits]
 connections_max = 7
 queue_bytes_max = "32 MiB"
+[audit]
+users = ["ann"]
 "#;
 
     fn load(folder: &Path) -> Config {
@@ -400,6 +431,8 @@ queue_bytes_max = "32 MiB"
             "              all others   plain",
             "changed       limits.connections_max   7        (by default 100000)",
             "              limits.queue_bytes_max   32 MiB   (by default 64 MiB)",
+            "audit         data/audit   8 files of 64 MiB   shown to ann",
+            "note: audit.users: no listener has TLS; nobody can see the audit as messages",
             "note: policy[0]: no listener has TLS; nobody can receive what is sealed on plant/#",
         ] {
             assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");
@@ -432,6 +465,21 @@ queue_bytes_max = "32 MiB"
             found.notes
         );
         assert!(!data_dir.exists());
+    }
+
+    #[test]
+    fn a_name_that_nobody_can_prove_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = load(folder.path());
+        let passwd = folder.path().join("passwd");
+        fs::write(&passwd, format!("ann:{}\n", crate::auth::password::cheap_hash(b"x"))).unwrap();
+        let auth = Auth::load(&config.auth).unwrap();
+        config.listeners = Listener::development(folder.path()).into();
+        config.audit.users = ["ann", "dev-7", "eve"].map(str::to_owned).into();
+        let expected = "audit.users[2]: \"eve\" has no password and is no sender; nobody can prove that name";
+        assert_eq!(unseen_audit(&config, Some(&auth)), [expected]);
+        config.audit.enabled = false;
+        assert!(unseen_audit(&config, Some(&auth)).is_empty());
     }
 
     #[test]

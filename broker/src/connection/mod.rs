@@ -7,6 +7,7 @@
 
 mod actions;
 mod authenticate;
+mod goodbye;
 mod handshake;
 mod io;
 mod kept;
