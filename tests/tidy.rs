@@ -8,7 +8,7 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
 /// The folders of the workspace that hold sources.
-const CRATES: [&str; 5] = ["protocol", "crypto", "config", "broker", "tests"];
+const CRATES: [&str; 6] = ["protocol", "crypto", "config", "broker", "tests", "docs/clients/rust"];
 /// Folders whose code has no I/O, no clock and no task.
 const CORE: [&str; 5] =
     ["broker/src/session/", "broker/src/ingress/", "broker/src/router/", "protocol/src/", "crypto/src/"];

@@ -13,7 +13,7 @@ const DENIED: &str = "[[acl]]\naccess = \"all\"\npermission = \"deny\"\ntopics =
     [[acl]]\naccess = \"all\"\ntopics = [\"#\"]";
 
 /// <target>/<profile>/deps/integration-<hash> is this program; <target>/python is theirs.
-fn interpreter() -> PathBuf {
+pub(super) fn interpreter() -> PathBuf {
     let exe = std::env::current_exe().unwrap();
     let python = exe.ancestors().nth(3).unwrap().join("python/bin/python");
     assert!(python.exists(), "{} is missing: tests/run makes it", python.display());

@@ -342,16 +342,18 @@ pub(crate) fn run(dir: &Path, args: &[&str], stdin: impl AsRef<[u8]>) -> Output 
 /// The binary, built from the sources as they are now, once for each run of the tests.
 pub(crate) fn binary() -> &'static Path {
     static BUILT: OnceLock<Option<PathBuf>> = OnceLock::new();
+    let build = || built("sealmq", &["--bin", "sealmq"]).map(|profile| profile.join("sealmq"));
     BUILT.get_or_init(build).as_deref().expect("the broker compiles")
 }
 
-fn build() -> Option<PathBuf> {
+/// Builds these targets of a package; the folder that they are in then.
+pub(crate) fn built(package: &str, targets: &[&str]) -> Option<PathBuf> {
     // <target>/<profile>/deps/integration-<hash>
     let exe = std::env::current_exe().unwrap();
     let profile = exe.ancestors().nth(2)?;
     let mut cargo = Command::new(env!("CARGO"));
-    cargo.args(["build", "--quiet", "--package", "sealmq", "--bin", "sealmq", "--target-dir"]);
-    cargo.arg(profile.parent()?);
+    cargo.args(["build", "--quiet", "--package", package]).args(targets);
+    cargo.arg("--target-dir").arg(profile.parent()?);
     if profile.ends_with("release") {
         cargo.arg("--release");
     }
@@ -362,5 +364,5 @@ fn build() -> Option<PathBuf> {
         }
     }
     let built = cargo.current_dir(env!("CARGO_MANIFEST_DIR")).status().unwrap();
-    built.success().then(|| profile.join("sealmq"))
+    built.success().then(|| profile.to_owned())
 }

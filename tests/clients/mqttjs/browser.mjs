@@ -12,6 +12,7 @@ const [url, version, folder, other] = process.argv.slice(2);
 const mqtt = dirname(createRequire(import.meta.url).resolve("mqtt/package.json"));
 const files = {
   "/": ["text/html", other ?? new URL("page.html", import.meta.url)],
+  "/envelope.mjs": ["text/javascript", new URL("../../../docs/clients/javascript/envelope.mjs", import.meta.url)],
   "/exchange.mjs": ["text/javascript", new URL("exchange.mjs", import.meta.url)],
   "/mqtt.min.js": ["text/javascript", join(mqtt, "dist", "mqtt.min.js")],
 };
