@@ -11,9 +11,11 @@
 //! Always holds: no input causes a panic, and no error or `Debug` output shows a secret or a payload.
 
 mod aad;
+pub mod batch;
 mod cbor;
 pub mod challenge;
 mod cipher;
+mod derived;
 pub mod envelope;
 pub mod error;
 pub mod key;
@@ -23,12 +25,13 @@ pub mod replay;
 pub mod seal;
 pub mod window;
 
+pub use batch::{BATCH_STAMPS_MAX, verify_all};
 pub use cipher::ContentAlgorithm;
 pub use envelope::Envelope;
 pub use error::{KeyError, KeyringError, OpenError, SealError};
 pub use key::{SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
 pub use keyring::{Keyring, Sender, TopicKeyEntry, Topics, Validity};
-pub use open::{Identified, Opened, Opener, Policy, Verified, payload_digest};
+pub use open::{Identified, Opened, Opener, Policy, Unsealed, Verified, payload_digest};
 pub use replay::{Mark, ReplayWindows};
 pub use seal::{ContentKey, Freshness, seal, seal_with_random};
-pub use window::{SenderWindow, WINDOW_NUMBERS};
+pub use window::{Ahead, SenderWindow, WINDOW_NUMBERS};

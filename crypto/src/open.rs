@@ -2,18 +2,21 @@
 //!
 //! The road has a type for every promise earned: [`Opener::identify`] gives an [`Identified`] envelope (well
 //! formed, a known sender, on a topic of his), [`Identified::verify`] a [`Verified`] one (the stamp holds),
-//! and [`Verified::finish`] an [`Opened`] one (fresh, its content open, its number taken). Cheap checks come
-//! first, and the steps are apart so that many envelopes can be verified together. Always holds: nothing is
-//! remembered of an envelope that did not open, so a bad content cannot burn its sender's number.
+//! [`Verified::unseal`] an [`Unsealed`] one (new so far, its content open) and [`Unsealed::take`] an
+//! [`Opened`] one (its number taken). Cheap checks come first. The steps are apart so that many envelopes can
+//! be verified together ([`verify_all`](crate::verify_all)), and the dear ones on whatever thread, while
+//! numbers are taken in the order in which a sender sent them. Always holds: nothing is remembered of an
+//! envelope that did not open, so a bad content cannot burn its sender's number.
 
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use crate::aad::{self, EncContext};
 use crate::cipher::ContentAlgorithm;
+use crate::derived::{Derived, Name};
 use crate::envelope::{ECDH_ES_HKDF_256, ED25519, EDDSA, Envelope, STAMP_BYTES, Sealed};
 use crate::error::OpenError;
-use crate::key::{Agreement, TopicKey};
+use crate::key::{Agreement, SenderPublicKey, TopicKey};
 use crate::keyring::{Keyring, Sender};
 use crate::replay::{Mark, ReplayWindows};
 
@@ -44,12 +47,14 @@ pub struct Opened {
 pub struct Opener {
     keyring: Keyring,
     max_clock_skew_s: u64,
+    derived: Derived,
 }
 
 impl Opener {
-    /// An opener that allows a sender's clock to differ by this many seconds.
-    pub const fn new(keyring: Keyring, max_clock_skew_s: u64) -> Self {
-        Self { keyring, max_clock_skew_s }
+    /// An opener that allows a sender's clock to differ by this many seconds, and keeps this many derived
+    /// ciphers for the next message.
+    pub fn new(keyring: Keyring, max_clock_skew_s: u64, derived_keys_max: usize) -> Self {
+        Self { keyring, max_clock_skew_s, derived: Derived::new(derived_keys_max) }
     }
 
     /// The keys it works with.
@@ -66,7 +71,7 @@ impl Opener {
         payload: &Bytes,
         now: u64,
     ) -> Result<Opened, OpenError> {
-        self.identify(topic, payload, now)?.verify()?.finish(replay, policy)
+        self.identify(topic, payload, now)?.verify()?.unseal(replay, policy)?.take(replay)
     }
 
     /// The checks that cost next to nothing: size and structure, algorithm, sender, topic.
@@ -107,12 +112,33 @@ pub struct Identified<'a> {
 impl<'a> Identified<'a> {
     /// Verifies the stamp: the dear step.
     pub fn verify(self) -> Result<Verified<'a>, OpenError> {
-        let stamp: &[u8; STAMP_BYTES] = self.envelope.stamp.try_into().map_err(|_| OpenError::BadStamp)?;
-        let signed = aad::sig_structure(self.envelope.protected, self.topic, self.envelope.content);
-        if !self.sender.key.verify(&signed, stamp) {
-            return Err(OpenError::BadStamp);
-        }
-        Ok(Verified(self))
+        let holds = self.stamp().is_some_and(|stamp| self.sender.key.verify(&self.signed(), stamp));
+        if holds { Ok(Verified(self)) } else { Err(OpenError::BadStamp) }
+    }
+
+    /// The id of the sender that it claims.
+    pub const fn sender(&self) -> &'a Bytes {
+        self.sender_id
+    }
+
+    /// The stamp, if it has the length of one.
+    pub(crate) fn stamp(&self) -> Option<&'a [u8; STAMP_BYTES]> {
+        self.envelope.stamp.try_into().ok()
+    }
+
+    /// What the stamp is over.
+    pub(crate) fn signed(&self) -> Vec<u8> {
+        aad::sig_structure(self.envelope.protected, self.topic, self.envelope.content)
+    }
+
+    /// What verifies it.
+    pub(crate) const fn sender_key(&self) -> &'a SenderPublicKey {
+        &self.sender.key
+    }
+
+    /// Somebody has verified the stamp.
+    pub(crate) const fn verified(self) -> Verified<'a> {
+        Verified(self)
     }
 }
 
@@ -120,20 +146,41 @@ impl<'a> Identified<'a> {
 #[derive(Debug)]
 pub struct Verified<'a>(Identified<'a>);
 
+/// An envelope that is open, and whose number is not taken yet.
+#[derive(Debug)]
+pub struct Unsealed {
+    opened: Opened,
+    now: u64,
+    skew_s: u64,
+}
+
+impl Unsealed {
+    /// Whose it is, and what would be taken.
+    pub const fn mark(&self) -> (&Bytes, Mark) {
+        (&self.opened.sender, self.opened.mark)
+    }
+
+    /// Takes the sender's number, unless it was taken meanwhile.
+    pub fn take(self, replay: &ReplayWindows) -> Result<Opened, OpenError> {
+        let Self { opened, now, skew_s } = self;
+        replay.take(&opened.sender, opened.mark, now, skew_s)?;
+        Ok(opened)
+    }
+}
+
 impl Verified<'_> {
-    /// Freshness, content, and only then the sender's number.
-    pub fn finish(self, replay: &ReplayWindows, policy: Policy) -> Result<Opened, OpenError> {
+    /// Freshness, then the content.
+    pub fn unseal(self, replay: &ReplayWindows, policy: Policy) -> Result<Unsealed, OpenError> {
         let Identified { opener, payload, now, envelope, sender_id, .. } = self.0;
         let skew_s = opener.max_clock_skew_s;
         let mark = self.mark()?;
         replay.check(sender_id, mark, now, skew_s)?;
         let plaintext = match policy {
             Policy::Stamped => payload.slice_ref(envelope.content),
-            Policy::Sealed => self.unseal()?,
+            Policy::Sealed => self.decrypted()?,
             Policy::EndToEnd => payload.clone(),
         };
-        replay.take(sender_id, mark, now, skew_s)?;
-        Ok(Opened { plaintext, sender: sender_id.clone(), mark })
+        Ok(Unsealed { opened: Opened { plaintext, sender: sender_id.clone(), mark }, now, skew_s })
     }
 
     /// What the envelope shows of its newness; a counter goes before a time, but the time has to hold too.
@@ -153,7 +200,7 @@ impl Verified<'_> {
     }
 
     /// Opens the sealed content with the topic's key.
-    fn unseal(&self) -> Result<Bytes, OpenError> {
+    fn decrypted(&self) -> Result<Bytes, OpenError> {
         let Identified { opener, topic, now, envelope, .. } = &self.0;
         let sealed = Sealed::parse(envelope.content)?;
         let entry = opener.keyring.topic_key(sealed.key_id).ok_or(OpenError::UnknownKey)?;
@@ -164,7 +211,8 @@ impl Verified<'_> {
             return Err(OpenError::KeyExpired);
         }
         let algorithm = allowed_algorithm(&sealed, &entry.key)?;
-        let plaintext = decrypt(&sealed, algorithm, &entry.key, envelope.header.sender, topic);
+        let sender = envelope.header.sender;
+        let plaintext = decrypt(&sealed, algorithm, (&entry.key, &opener.derived), sender, topic);
         plaintext.map(Bytes::from).ok_or(OpenError::DecryptFailed)
     }
 }
@@ -183,17 +231,24 @@ fn allowed_algorithm(sealed: &Sealed<'_>, key: &TopicKey) -> Result<ContentAlgor
 fn decrypt(
     sealed: &Sealed<'_>,
     algorithm: ContentAlgorithm,
-    key: &TopicKey,
+    (key, derived): (&TopicKey, &Derived),
     sender: &[u8],
     topic: &str,
 ) -> Option<Vec<u8>> {
     if let Some(recipient) = sealed.recipient {
         let agreement = Agreement { algorithm, recipient_protected: recipient.protected };
         let aad = aad::enc_structure(EncContext::Encrypt, sealed.protected, sender, topic);
-        return key.agree(topic, recipient.ephemeral, agreement)?.open(sealed.iv, &aad, sealed.ciphertext);
+        let number = algorithm.cose_number().to_be_bytes();
+        let name = Name::of(&[key.id(), topic.as_bytes(), recipient.ephemeral, &number, recipient.protected]);
+        let cipher = derived.cipher(name, || key.agree(topic, recipient.ephemeral, agreement))?;
+        return cipher.open(sealed.iv, &aad, sealed.ciphertext);
     }
     let aad = aad::enc_structure(EncContext::Encrypt0, sealed.protected, sender, topic);
-    key.symmetric(topic)?.cipher().open(sealed.iv, &aad, sealed.ciphertext)
+    if let Some(cipher) = key.kept_cipher() {
+        return cipher.open(sealed.iv, &aad, sealed.ciphertext);
+    }
+    let cipher = derived.cipher(Name::of(&[key.id(), topic.as_bytes()]), || key.derived_cipher(topic))?;
+    cipher.open(sealed.iv, &aad, sealed.ciphertext)
 }
 
 /// The identity of a payload: a packet sent again with these very bytes is a repetition, not an attack.

@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::error::OpenError;
 use crate::keyring::Keyring;
-use crate::window::SenderWindow;
+use crate::window::{Ahead, SenderWindow};
 
 /// What makes an envelope of a sender different from all others of his.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,6 +70,17 @@ impl ReplayWindows {
     /// Takes no timed stamp of this sender of this second or before any more.
     pub fn forget_through(&self, sender: &[u8], through: u64) {
         self.locked(&Bytes::copy_from_slice(sender), |window| window.forget_through(through));
+    }
+
+    /// Sets marks of this sender aside, for whoever reads what [`Self::snapshot`] gave: they may be taken and
+    /// not be written down. Changes nothing here.
+    pub fn set_aside(&self, sender: &[u8], ahead: Ahead) {
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.set_aside(ahead));
+    }
+
+    /// The numbers of a window that knows more in the place of those that are here; none are set aside.
+    pub fn replace_numbers(&self, sender: &[u8], window: &SenderWindow) {
+        self.locked(&Bytes::copy_from_slice(sender), |present| present.replace_numbers(window));
     }
 
     /// The ids of all senders that have a window, in order.

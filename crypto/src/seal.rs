@@ -126,12 +126,18 @@ fn seal_symmetric(
 ) -> Result<Vec<u8>, SealError> {
     let mut iv = [0; IV_BYTES];
     random(&mut iv)?;
-    // Every kind of key without a public half has a cipher.
-    let cipher = key.symmetric(topic).ok_or(SealError::WeakKey)?;
-    let algorithm = cipher.cipher().algorithm().cose_number();
+    let derived;
+    let cipher = if let Some(kept) = key.kept_cipher() {
+        kept
+    } else {
+        // Every kind of key without a public half has a cipher.
+        derived = key.derived_cipher(topic).ok_or(SealError::WeakKey)?;
+        &derived
+    };
+    let algorithm = cipher.algorithm().cose_number();
     let protected = print_protected(algorithm, Some(key.id()));
     let aad = aad::enc_structure(EncContext::Encrypt0, &protected, sender, topic);
-    let ciphertext = cipher.cipher().seal(&iv, &aad, plaintext).ok_or(SealError::TooLong)?;
+    let ciphertext = cipher.seal(&iv, &aad, plaintext).ok_or(SealError::TooLong)?;
     let sealed = Sealed {
         protected: &protected,
         algorithm,

@@ -16,8 +16,9 @@ pub const WINDOW_NUMBERS: u64 = 1_024;
 
 const WORDS: usize = 16;
 
-/// The version of [`SenderWindow::to_bytes`].
-const FORM: u64 = 1;
+/// The version of [`SenderWindow::to_bytes`]. The first had nothing set aside.
+const FORM: u64 = 2;
+const FORM_WITHOUT_AHEAD: u64 = 1;
 
 /// What is remembered of one sender.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -30,13 +31,34 @@ pub struct SenderWindow {
     stamps: BTreeSet<(u64, [u8; 32])>,
     /// Stamps of this second and before may have been forgotten, so none of them is taken any more.
     forgotten_through: Option<u64>,
+    /// What may be taken beyond what is remembered here, as far as anybody knows who reads this later.
+    ahead: Ahead,
+}
+
+/// Marks set aside: each of them may have been taken, and which of them were is not written down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Ahead {
+    /// Numbers up to this one.
+    pub seq: Option<u64>,
+    /// Timed stamps of this second and before.
+    pub issued_at: Option<u64>,
+}
+
+impl Ahead {
+    /// Nothing beyond this mark.
+    pub const fn of(mark: Mark) -> Self {
+        match mark {
+            Mark::Seq(number) => Self { seq: Some(number), issued_at: None },
+            Mark::Timed { issued_at, .. } => Self { seq: None, issued_at: Some(issued_at) },
+        }
+    }
 }
 
 impl SenderWindow {
     /// The window as bytes, to be kept over a restart.
     pub fn to_bytes(&self) -> Vec<u8> {
-        let mut writer = Writer::with_capacity(160 + 45 * self.stamps.len());
-        writer.array(5).uint(FORM);
+        let mut writer = Writer::with_capacity(180 + 45 * self.stamps.len());
+        writer.array(7).uint(FORM);
         write_optional(&mut writer, self.highest);
         let words: Vec<u8> = self.taken.iter().flat_map(|word| word.to_be_bytes()).collect();
         writer.bytes(&words);
@@ -45,6 +67,8 @@ impl SenderWindow {
         for (issued_at, stamp_hash) in &self.stamps {
             writer.array(2).uint(*issued_at).bytes(stamp_hash);
         }
+        write_optional(&mut writer, self.ahead.seq);
+        write_optional(&mut writer, self.ahead.issued_at);
         writer.finish()
     }
 
@@ -55,10 +79,11 @@ impl SenderWindow {
 
     fn read(bytes: &[u8]) -> Result<Self, Malformed> {
         let mut reader = Reader::new(bytes);
-        reader.array(5)?;
-        if reader.uint()? != FORM {
-            return Err(Malformed);
-        }
+        let form = match (reader.any_array()?, reader.uint()?) {
+            (5, FORM_WITHOUT_AHEAD) => FORM_WITHOUT_AHEAD,
+            (7, FORM) => FORM,
+            _ => return Err(Malformed),
+        };
         let highest = read_optional(&mut reader)?;
         let mut window = Self { highest, ..Self::default() };
         let words: &[u8; WORDS * 8] = reader.bytes_exact()?;
@@ -70,6 +95,10 @@ impl SenderWindow {
         for _ in 0..reader.any_array()? {
             reader.array(2)?;
             window.stamps.insert((reader.uint()?, *reader.bytes_exact()?));
+        }
+        if form == FORM {
+            window.ahead.seq = read_optional(&mut reader)?;
+            window.ahead.issued_at = read_optional(&mut reader)?;
         }
         reader.end()?;
         Ok(window)
@@ -86,6 +115,33 @@ impl SenderWindow {
             self.stamps.pop_first();
         }
         self.forgotten_through = self.forgotten_through.max(Some(through));
+    }
+
+    /// Sets marks aside, besides those that are.
+    pub(crate) fn set_aside(&mut self, ahead: Ahead) {
+        self.ahead.seq = self.ahead.seq.max(ahead.seq);
+        self.ahead.issued_at = self.ahead.issued_at.max(ahead.issued_at);
+    }
+
+    /// The numbers of another window in the place of these, which are a part of them; none are set aside.
+    pub(crate) fn replace_numbers(&mut self, other: &Self) {
+        (self.highest, self.taken, self.ahead.seq) = (other.highest, other.taken, None);
+    }
+
+    /// What was set aside counts as taken: nobody knows any more which of it was.
+    #[must_use]
+    pub fn settled(mut self) -> Self {
+        let Ahead { seq, issued_at } = std::mem::take(&mut self.ahead);
+        if let Some(through) = seq {
+            let highest = self.highest.map_or(through, |highest| highest.max(through));
+            self.insert_seq(highest);
+            let lowest = highest.saturating_sub(WINDOW_NUMBERS - 1);
+            (lowest..=through).for_each(|number| self.set_bit(number, true));
+        }
+        if let Some(through) = issued_at {
+            self.forget_through(through);
+        }
+        self
     }
 
     /// Whether the mark could be taken now. Forgets what cannot pass any more, and takes nothing.
@@ -281,6 +337,53 @@ mod tests {
         assert_eq!(take(&mut window, timed(NOW, 2), NOW + 300, 300), Err(OpenError::Replayed));
         assert_eq!(take(&mut window, timed(NOW + 301, 4), NOW + 301, 300), Ok(()));
         assert_eq!(SenderWindow::from_bytes(&window.to_bytes()), Some(window));
+    }
+
+    #[test]
+    fn what_was_set_aside_is_taken_once_nobody_knows_better() {
+        for (taken, through) in
+            [(None, 70), (Some(5), 70), (Some(69), 70), (Some(2_000), 1_500), (Some(9), 9_000)]
+        {
+            let mut window = SenderWindow::default();
+            if let Some(taken) = taken {
+                take(&mut window, Mark::Seq(taken), NOW, 300).unwrap();
+            }
+            window.set_aside(Ahead::of(Mark::Seq(through)));
+            assert_eq!(
+                take(&mut window.clone(), Mark::Seq(through), NOW, 300),
+                Ok(()),
+                "it is not taken yet"
+            );
+            let mut window = SenderWindow::from_bytes(&window.to_bytes()).unwrap().settled();
+            for number in through.saturating_sub(1_100)..=through {
+                assert_eq!(
+                    take(&mut window, Mark::Seq(number), NOW, 300),
+                    Err(OpenError::Replayed),
+                    "{number}"
+                );
+            }
+            let next = through.max(taken.unwrap_or(0)) + 1;
+            assert_eq!(take(&mut window, Mark::Seq(next), NOW, 300), Ok(()));
+            if taken == Some(2_000) {
+                assert_eq!(take(&mut window, Mark::Seq(1_501), NOW, 300), Ok(()), "nobody set it aside");
+            }
+        }
+        let mut window = SenderWindow::default();
+        window.set_aside(Ahead::of(timed(NOW + 2, 0)));
+        let mut window = window.settled();
+        assert_eq!(take(&mut window, timed(NOW + 2, 1), NOW, 300), Err(OpenError::NotFresh));
+        assert_eq!(take(&mut window, timed(NOW + 3, 1), NOW, 300), Ok(()));
+    }
+
+    #[test]
+    fn a_window_of_the_first_form_is_read() {
+        let mut window = SenderWindow::default();
+        take(&mut window, Mark::Seq(7), NOW, 300).unwrap();
+        let mut first = window.to_bytes();
+        (first[0], first[1]) = (0x85, 1);
+        // Both that were added were absent.
+        first.truncate(first.len() - 2);
+        assert_eq!(SenderWindow::from_bytes(&first), Some(window));
     }
 
     #[test]

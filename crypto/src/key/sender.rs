@@ -148,6 +148,20 @@ impl SenderPublicKey {
         self.key.verify_strict(message, &Signature::from_bytes(stamp)).is_ok()
     }
 
+    /// Whether all of these stamps hold, each by its own key over its own message. See [`crate::batch`] for
+    /// what may differ from one alone.
+    pub(crate) fn verify_all<'a>(
+        checks: impl Iterator<Item = (&'a Self, &'a [u8], &'a [u8; STAMP_BYTES])>,
+    ) -> bool {
+        let (mut messages, mut stamps, mut keys) = (Vec::new(), Vec::new(), Vec::new());
+        for (key, message, stamp) in checks {
+            messages.push(message);
+            stamps.push(Signature::from_bytes(stamp));
+            keys.push(key.key);
+        }
+        ed25519_dalek::verify_batch(&messages, &stamps, &keys).is_ok()
+    }
+
     fn parts(&self) -> KeyParts {
         KeyParts {
             id: self.id.clone(),

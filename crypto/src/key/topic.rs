@@ -36,23 +36,6 @@ enum Kind {
     Pair { secret: StaticSecret, public: PublicKey },
 }
 
-/// The cipher for one content, borrowed from its key or made for the topic.
-pub(crate) enum ContentCipher<'a> {
-    /// The key's own cipher.
-    Kept(&'a Cipher),
-    /// A cipher derived for this topic or this message.
-    Derived(Cipher),
-}
-
-impl ContentCipher<'_> {
-    pub(crate) const fn cipher(&self) -> &Cipher {
-        match self {
-            Self::Kept(cipher) => cipher,
-            Self::Derived(cipher) => cipher,
-        }
-    }
-}
-
 /// What both sides of an agreement feed into the derivation of the content key.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Agreement<'a> {
@@ -157,17 +140,19 @@ impl TopicKey {
         Some(TopicPublicKey { id: self.id.clone(), key })
     }
 
-    /// The cipher of a symmetric content on this topic; nothing if the key is not for symmetric contents.
-    pub(crate) fn symmetric(&self, topic: &str) -> Option<ContentCipher<'_>> {
+    /// The cipher of a key that is symmetric and not a master.
+    pub(crate) const fn kept_cipher(&self) -> Option<&Cipher> {
         match &self.kind {
-            Kind::Symmetric { cipher, .. } => Some(ContentCipher::Kept(cipher)),
-            Kind::Master { secret, algorithm } => {
-                let key = self.derive(secret, topic);
-                let key = key.get(..algorithm.key_bytes())?;
-                Cipher::new(*algorithm, key).map(ContentCipher::Derived)
-            }
-            Kind::Pair { .. } | Kind::MasterPair { .. } => None,
+            Kind::Symmetric { cipher, .. } => Some(cipher),
+            Kind::Master { .. } | Kind::Pair { .. } | Kind::MasterPair { .. } => None,
         }
+    }
+
+    /// The cipher of a topic's own symmetric key; nothing if the key is no master of such.
+    pub(crate) fn derived_cipher(&self, topic: &str) -> Option<Cipher> {
+        let Kind::Master { secret, algorithm } = &self.kind else { return None };
+        let key = self.derive(secret, topic);
+        Cipher::new(*algorithm, key.get(..algorithm.key_bytes())?)
     }
 
     /// The algorithm of the key's symmetric contents, known before any derivation.
