@@ -9,6 +9,7 @@ use crate::auth::{Auth, Identity, Senders};
 use crate::error::StartError;
 use crate::failed_stamps::FailedStamps;
 use crate::ingress::Ingress;
+use crate::ingress::ahead::SetAside;
 use crate::ingress::message::Submission;
 use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
@@ -18,7 +19,8 @@ use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
 use crate::router::{Router, Turn};
 use crate::session::connect;
-use crate::store::{Recovered, Store};
+use crate::store::{Change, Recovered, Store};
+use crate::verifier::Verifier;
 use parking_lot::RwLock;
 use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
@@ -38,7 +40,12 @@ pub(crate) struct Broker {
     pub(crate) connect_rules: connect::Rules,
     pub(crate) registry: Registry,
     pub(crate) router: Arc<Router>,
-    pub(crate) replay: ReplayWindows,
+    pub(crate) replay: Arc<ReplayWindows>,
+    /// Marks that the store knows of before they are taken.
+    pub(crate) set_aside: SetAside,
+    pub(crate) verifier: Verifier,
+    /// Messages of a client that wait for an envelope before them, at most.
+    pub(crate) unchecked_max: usize,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
@@ -79,7 +86,7 @@ impl Rulebook {
         Ok(Self {
             edition: 0,
             auth: Auth::load(&config.auth)?,
-            ingress: Ingress::new(config.policies.clone(), crate::keys::opener(config)?),
+            ingress: Ingress::new(config.policies.clone(), &config.senders, crate::keys::opener(config)?),
             acl: config.acl.clone(),
             auditors: config.audit.users.clone(),
             declared: Declared::of(config),
@@ -89,7 +96,8 @@ impl Rulebook {
 
     /// What one client may do.
     pub(crate) fn permissions(&self, client_id: &str, user: Option<&str>) -> Permissions {
-        Permissions::of(&self.acl, client_id, user)
+        let permissions = Permissions::of(&self.acl, client_id, user);
+        if self.ingress.binds() { permissions.of_client(client_id, user) } else { permissions }
     }
 
     /// What the configuration says of keys.
@@ -147,9 +155,9 @@ impl Broker {
             // What there is no room for any more, after the bounds were changed, is left out.
             let _ = router.retained().set(message);
         }
-        let replay = ReplayWindows::new(config.encryption.timed_stamps_max);
+        let replay = Arc::new(ReplayWindows::new(config.encryption.timed_stamps_max));
         for (sender, window) in windows {
-            replay.restore(&sender, window);
+            replay.restore(&sender, window.settled());
         }
         for (sender, mark) in stamps {
             replay.retake(&sender, mark);
@@ -170,6 +178,9 @@ impl Broker {
                 outbound_topic_aliases_max: limits.outbound_topic_aliases_max,
             },
             registry,
+            set_aside: SetAside::default(),
+            verifier: Verifier::new(replay.clone(), metrics.clone()),
+            unchecked_max: config.encryption.unchecked_max,
             replay,
             limits,
             router,
@@ -239,6 +250,17 @@ impl Broker {
             }
         }
         self.router.end_turn(&mut turn);
+    }
+
+    /// Has the windows of senders that rest written as they are, or of all at the end: nothing of theirs is set
+    /// aside then.
+    pub(crate) fn settle_windows(&self, now: Option<Instant>) {
+        self.set_aside.settle(now, |sender| {
+            if let Some(window) = self.replay.snapshot(sender) {
+                let window = Box::new(window);
+                self.store.append_lazily(&mut vec![Change::Settled { sender: sender.clone(), window }]);
+            }
+        });
     }
 
     /// Whether the server is shutting down.

@@ -12,7 +12,7 @@ use sealmq_config::storage;
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Between two looks at what can be given back.
 const LOOKS: Duration = Duration::from_secs(5);
@@ -68,6 +68,7 @@ pub(crate) fn run(broker: &Broker, ended: &Receiver<()>) {
         let done = if let Some((from, mailboxes)) = counting.take() {
             count(broker, &mailboxes, from).map(|next| counting = next.map(|next| (next, mailboxes)))
         } else {
+            broker.settle_windows(Some(Instant::now()));
             forget(broker, &mut told);
             trim(broker).and_then(|()| broker.store.tidy())
         };

@@ -27,7 +27,8 @@ pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
         key: "sender and topic_key".to_owned(),
         why: error.to_string(),
     })?;
-    Ok(Opener::new(keyring, config.encryption.max_clock_skew_s))
+    let encryption = &config.encryption;
+    Ok(Opener::new(keyring, encryption.max_clock_skew_s, encryption.derived_keys_max))
 }
 
 /// Everything that is wrong with the key files, where [`opener`] stops at the first.
@@ -162,6 +163,7 @@ mod tests {
                 topics: topics.clone(),
                 not_before: None,
                 not_after: Some(9),
+                bind: None,
             }],
             topic_keys: vec![encryption::TopicKey {
                 id: "plant-1".to_owned(),

@@ -52,3 +52,4 @@ mod session;
 mod simulation;
 mod store;
 mod sys_topics;
+mod verifier;

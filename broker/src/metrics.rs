@@ -40,6 +40,10 @@ pub(crate) struct Metrics {
     pub(crate) publish_expired: Counter,
     /// Confidential messages not shown to a subscriber on a plaintext connection.
     pub(crate) confidential_withheld: Counter,
+    /// Envelopes examined, whatever was found.
+    pub(crate) envelopes_examined: Counter,
+    /// Batches in which they were.
+    pub(crate) envelope_batches: Counter,
     /// Envelopes opened, or stamps found good.
     pub(crate) envelopes_opened: Counter,
     /// Repetitions of the protocol (DUP, same packet id, same bytes), acknowledged and not delivered twice.

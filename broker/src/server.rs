@@ -31,6 +31,8 @@ pub(crate) async fn run(
     let listeners = listener::bind_all(config)?;
     let (store, recovered) = keeper::open(config, accept_loss)?;
     let broker = Arc::new(Broker::new(config, rulebook, Arc::new(store), recovered));
+    let no_thread = |why| StartError::file(&config.data_dir, format!("no threads for envelopes: {why}"));
+    broker.verifier.start().map_err(no_thread)?;
     let (keeping, ended) = std::sync::mpsc::channel();
     if broker.store.keeps() {
         let broker = broker.clone();
@@ -69,6 +71,7 @@ pub(crate) async fn run(
     // What is left of them is done at the next start.
     let _ = tokio::time::timeout(timeout, broker.registry.end_waiting_sessions()).await;
     end_audit(&broker, auditing, timeout).await;
+    broker.settle_windows(None);
     let closing = tokio::task::spawn_blocking(move || broker.store.close());
     if tokio::time::timeout(timeout, closing).await.is_err() {
         tracing::warn!("the store is not closed in time; what was acknowledged is on disk");

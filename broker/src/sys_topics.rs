@@ -56,6 +56,8 @@ fn report(broker: &Broker) -> impl Iterator<Item = (String, String)> {
         ("publish/messages/expired", metrics.publish_expired.value()),
         ("bytes/received", metrics.bytes_received.value()),
         ("bytes/sent", metrics.bytes_sent.value()),
+        ("envelopes/examined", metrics.envelopes_examined.value()),
+        ("envelopes/batches", metrics.envelope_batches.value()),
         ("envelopes/opened", metrics.envelopes_opened.value()),
         ("envelopes/repeated", metrics.envelopes_repeated.value()),
         ("envelopes/withheld", metrics.confidential_withheld.value()),

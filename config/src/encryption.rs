@@ -20,6 +20,9 @@ pub struct Sender {
     pub not_before: Option<u64>,
     /// Valid until, seconds since 1970.
     pub not_after: Option<u64>,
+    /// Which name of a connection has to be the sender's id, for its stamps to count there. None: any
+    /// connection may carry them, so that a gateway can.
+    pub bind: Option<Bind>,
 }
 
 impl Sender {
@@ -28,7 +31,7 @@ impl Sender {
     pub fn development(data_dir: &Path) -> Self {
         let key = data_dir.join("keys").join("device-1.pub.jwk");
         let topics = development_topics();
-        Self { id: "device-1".to_owned(), key, topics, not_before: None, not_after: None }
+        Self { id: "device-1".to_owned(), key, topics, not_before: None, not_after: None, bind: None }
     }
 
     pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
@@ -36,8 +39,22 @@ impl Sender {
         let key = entry.path_required("key");
         let topics = entry.filters("topics");
         let (not_before, not_after) = entry.validity();
-        Some(Self { id: id?, key: key?, topics: topics?, not_before, not_after })
+        let bind = entry.choice_optional("bind", &Bind::NAMES);
+        Some(Self { id: id?, key: key?, topics: topics?, not_before, not_after, bind })
     }
+}
+
+/// What binds a sender's stamps to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Bind {
+    /// The client id has to be the sender's id.
+    ClientId,
+    /// The user name has to be the sender's id.
+    User,
+}
+
+impl Bind {
+    const NAMES: [(&'static str, Self); 2] = [("client-id", Self::ClientId), ("user", Self::User)];
 }
 
 /// A key that opens sealed payloads.
@@ -144,6 +161,13 @@ pub struct Encryption {
     /// Timed stamps (`iat` without `seq`) remembered for each sender; when full, further timed ones
     /// are refused as not fresh until old ones pass. Default: 65,536.
     pub timed_stamps_max: usize,
+    /// Derived content keys kept for the next message: of topics by their master, and of what senders agree
+    /// on with an ephemeral key. When full, the ones unused longest are derived again when needed. Default:
+    /// 4,096.
+    pub derived_keys_max: usize,
+    /// PUBLISH packets of one client that wait until an envelope before them is checked; when so many wait,
+    /// the client is not read. Default: 256.
+    pub unchecked_max: usize,
 }
 
 impl Encryption {
@@ -151,6 +175,8 @@ impl Encryption {
         Self {
             max_clock_skew_s: section.seconds("max_clock_skew_s", 1..=86_400, 300),
             timed_stamps_max: section.count("timed_stamps_max", 1..=16_777_216, 65_536),
+            derived_keys_max: section.count("derived_keys_max", 1..=1_048_576, 4_096),
+            unchecked_max: section.count("unchecked_max", 1..=65_536, 256),
         }
     }
 }

@@ -125,15 +125,22 @@ impl<'r> Reader<'r> {
         names: &[(&str, T)],
         default: Option<T>,
     ) -> Option<T> {
-        let quoted = |text: &str| format!("\"{text}\"");
-        let all: Vec<_> = names.iter().map(|(text, _)| quoted(text)).collect();
         let first = names.iter().find(|(_, choice)| Some(*choice) == default);
-        let shown = first.map_or(REQUIRED.to_owned(), |(text, _)| quoted(text));
-        self.value(name, &all.join(", "), &shown, |value| {
+        let shown = first.map_or(REQUIRED.to_owned(), |(text, _)| format!("\"{text}\""));
+        self.one_of(name, names, &shown).or(default)
+    }
+
+    /// One of `names`, or nothing.
+    pub(crate) fn choice_optional<T: Copy>(&mut self, name: &str, names: &[(&str, T)]) -> Option<T> {
+        self.one_of(name, names, NONE)
+    }
+
+    fn one_of<T: Copy>(&mut self, name: &str, names: &[(&str, T)], shown: &str) -> Option<T> {
+        let all: Vec<_> = names.iter().map(|(text, _)| format!("\"{text}\"")).collect();
+        self.value(name, &all.join(", "), shown, |value| {
             let found = text(value)?;
             names.iter().find(|(text, _)| *text == found).map(|(_, choice)| *choice)
         })
-        .or(default)
     }
 
     pub(crate) fn text_optional(&mut self, name: &str) -> Option<String> {

@@ -5,6 +5,7 @@
 //! makes envelopes which the command line refuses to make.
 
 mod audit;
+mod batches;
 mod confidential;
 mod failed_stamps;
 mod policies;
@@ -144,7 +145,7 @@ pub(crate) fn sealed(broker: &Broker, sender: &str, key: Option<&str>, topic: &s
 }
 
 /// The topic key of this name, as the broker has it.
-fn topic_key(broker: &Broker, name: &str) -> TopicKey {
+pub(crate) fn topic_key(broker: &Broker, name: &str) -> TopicKey {
     TopicKey::from_bytes(&std::fs::read(broker.dir().join(format!("keys/{name}.jwk"))).unwrap()).unwrap()
 }
 
@@ -156,7 +157,7 @@ pub(crate) struct Device {
 
 impl Device {
     /// The one whose key is in the broker's folder.
-    fn enrolled(broker: &Broker, name: &str) -> Self {
+    pub(crate) fn enrolled(broker: &Broker, name: &str) -> Self {
         let file = broker.dir().join(format!("keys/{name}.jwk"));
         Self::of(SenderKey::from_bytes(&std::fs::read(file).unwrap()).unwrap())
     }

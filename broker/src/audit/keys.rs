@@ -84,6 +84,7 @@ mod tests {
             topics: topics(topic),
             not_before: None,
             not_after: None,
+            bind: None,
         };
         let topic_key = |[id, file, topic]: &[&str; 3]| TopicKey {
             id: (*id).to_owned(),

@@ -4,14 +4,18 @@
 //! a filter, out comes yes or no. Always holds: without any rule everything is allowed; with rules, the
 //! first that fits counts, and where none fits the answer is no.
 
+use crate::ingress::inquiry::Client;
 use sealmq_config::auth::{Access, AclRule, Permission};
 use sealmq_protocol::{TopicFilter, TopicName};
+use std::sync::Arc;
 
 /// What one client may do.
 #[derive(Debug, Clone)]
 pub(crate) struct Permissions {
     /// None: there are no rules at all, for anybody. It is asked for every message.
     rules: Option<Box<[Rule]>>,
+    /// Whose they are, where a sender may be bound to that.
+    client: Option<Arc<Client>>,
 }
 
 /// A rule that is about this client.
@@ -26,7 +30,7 @@ impl Permissions {
     /// The rules that are about this client.
     pub(crate) fn of(rules: &[AclRule], client_id: &str, user: Option<&str>) -> Self {
         if rules.is_empty() {
-            return Self { rules: None };
+            return Self { rules: None, client: None };
         }
         let fits = |rule: &&AclRule| {
             rule.user.as_deref().is_none_or(|name| user == Some(name))
@@ -37,7 +41,18 @@ impl Permissions {
             permission: rule.permission,
             topics: rule.topics.iter().filter_map(|topic| expand(topic, client_id, user)).collect(),
         });
-        Self { rules: Some(own.collect()) }
+        Self { rules: Some(own.collect()), client: None }
+    }
+
+    /// The same, and known to be this client's.
+    pub(crate) fn of_client(self, client_id: &str, user: Option<&str>) -> Self {
+        let client = Client { client_id: client_id.into(), user: user.map(Into::into) };
+        Self { client: Some(Arc::new(client)), ..self }
+    }
+
+    /// Whose they are, where that was asked for.
+    pub(crate) fn client(&self) -> Option<&Arc<Client>> {
+        self.client.as_ref()
     }
 
     /// Whether the client may publish to this topic.

@@ -5,13 +5,12 @@ use super::{Connection, Owed};
 use crate::audit::{self, Event, Whose};
 use crate::delivery::Subscription;
 use crate::failed_stamps::Standing;
-use crate::ingress::message::Submission;
-use crate::ingress::{Refusal, Refused};
+use crate::ingress::{Admitted, Refusal, Refused};
 use crate::now::Now;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
 use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};
-use sealmq_protocol::{Packet, ReasonCode, SubscriptionFilter, TopicFilter, codec};
+use sealmq_protocol::{Packet, SubscriptionFilter, TopicFilter, codec};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
 
@@ -36,18 +35,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
             Action::Route(submission, receipt) => {
                 self.turn.received += 1;
-                let outcome = if self.version == Version::V5
-                    && receipt.is_awaited()
-                    && self.broker.store.has_no_space()
-                {
-                    // It could not be kept: the client is told, instead of left without an answer.
-                    Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None)
-                } else {
-                    self.route(submission, receipt.exactly_once(), now)
-                };
-                if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, outcome) {
-                    self.owe(acknowledgement, position);
-                }
+                self.begin(submission, receipt, now);
             }
             Action::Report(refused) => self.report(&refused)?,
             Action::Permit(subscribe) => self.permit(subscribe),
@@ -72,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// PUBACK or PUBREC, once the store has reached the position and those before have left.
-    fn owe(&mut self, acknowledgement: Acknowledgement, position: Position) {
+    pub(super) fn owe(&mut self, acknowledgement: Acknowledgement, position: Position) {
         if self.held.is_empty() && position == Position::START {
             self.acknowledge(&acknowledgement);
         } else {
@@ -108,14 +96,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.session.handle_acknowledged(acknowledgement);
     }
 
-    /// Through ingress (step 4) and router (step 5).
+    /// What ingress (step 4) has settled, through the router (step 5).
     pub(super) fn route(
         &mut self,
-        submission: Submission,
+        settled: Result<Admitted, Refused>,
         exactly_once: Option<PacketId>,
-        now: Now,
     ) -> Outcome {
-        match self.rules.ingress.admit(submission, &self.permissions, &self.broker.replay, now) {
+        match settled {
             Ok(mut admitted) => {
                 if admitted.fingerprint.is_some() {
                     self.turn.count_envelope();

@@ -3,6 +3,7 @@
 //! refused gets its return code and a line in the log that names the rule.
 
 use super::Connection;
+use super::admission::Admission;
 use super::authenticate::{self, Authenticated, NotAuthenticated};
 use super::io::{Io, encode_within};
 use super::timer::Timer;
@@ -340,6 +341,7 @@ where
         peer,
         rules,
         input: Bytes::new(),
+        admission: Admission::default(),
         held: VecDeque::new(),
         answers: 0,
         promised: Position::START,

@@ -53,7 +53,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let store = &self.broker.store;
         let held = self.held.front().map(|(_, position)| *position);
         let staged = self.session.kept_mut().waits_for();
-        let next = [held, staged].into_iter().flatten().min();
+        let next = [held, staged, self.admission.waits_for()].into_iter().flatten().min();
         let mut ready = once(&mut self.awaited, next, |position| store.poll_reached(position, cx));
         if self.unread.is_some_and(|unread| store.has_applied(unread)) {
             (self.unread, ready) = (None, true);

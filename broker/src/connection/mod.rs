@@ -6,6 +6,7 @@
 //! take all deliveries at once, encode them, write once. An idle connection holds no buffers.
 
 mod actions;
+mod admission;
 mod authenticate;
 mod goodbye;
 mod handshake;
@@ -28,6 +29,7 @@ use crate::registry;
 use crate::router::Turn;
 use crate::session::{Acknowledgement, Action, Ending, Outcome, PassedOver, Session};
 use crate::store::Position;
+use admission::Admission;
 use bytes::Bytes;
 use io::Io;
 use sealmq_protocol::packet::{Version, Will};
@@ -67,6 +69,8 @@ struct Connection<S> {
     turn: Turn,
     /// What was read and not handled yet, since the turn was full.
     input: Bytes,
+    /// Messages whose envelopes are being examined, and those behind them.
+    admission: Admission,
     /// Acknowledgements in their order, with the position that each waits for.
     held: VecDeque<(Owed, Position)>,
     /// Of these, SUBACKs: no message goes before the answer to its subscription.
@@ -115,6 +119,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
 
     fn poll_turns(&mut self, cx: &mut Context<'_>) -> Poll<Ending> {
         for _ in 0..TURNS_MAX {
+            if let Some(ending) = self.admission.ending() {
+                return self.poll_ending(ending, cx);
+            }
             match self.turn(cx) {
                 // The receivers of a full turn get theirs before there is more for them.
                 Ok(true) if !self.input.is_empty() => break,
@@ -125,12 +132,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Err(ending) => {
                     self.end_turn();
-                    return Poll::Ready(ending);
+                    if !self.admission.end_with(ending) {
+                        return Poll::Ready(ending);
+                    }
                 }
             }
         }
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// The connection ends once every message that was read is done with.
+    fn poll_ending(&mut self, ending: Ending, cx: &mut Context<'_>) -> Poll<Ending> {
+        match self.settle_last(Now::read(), cx) {
+            Ok(false) => {
+                self.await_store(cx);
+                Poll::Pending
+            }
+            Ok(true) => Poll::Ready(ending),
+            Err(ending) => Poll::Ready(ending),
+        }
     }
 
     /// One turn; whether anything moved, so that another is due. Where nothing did, everything that
@@ -142,12 +163,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             moved = true;
             match mail {
                 None => {}
-                Some(Command::TakenOver) => {
-                    // What the client sent before it came back counts, DISCONNECT most of all.
-                    let mut turns = 0..TURNS_MAX;
-                    while turns.next().is_some() && self.may_read(now, cx) && self.receive(now, cx)? {}
-                    return Err(Ending::TakenOver);
-                }
+                Some(Command::TakenOver) => self.admission.hand_over(),
                 Some(Command::Overrun) => return Err(Ending::Overrun),
                 Some(Command::Renew) => self.renew_rules()?,
                 Some(Command::Drain) => self.drain(now),
@@ -155,8 +171,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         let reading = self.may_read(now, cx);
+        moved |= self.settle_waiting(now, cx)?;
         if reading {
             moved |= self.receive(now, cx)?;
+        }
+        self.ask();
+        if self.admission.is_handed_over() {
+            return self.leave(now, cx);
         }
         moved |= self.poll_held()?;
         moved |= self.transmit(now)?;
@@ -164,9 +185,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.await_store(cx);
         moved |= self.poll_write(now, cx)?;
         self.poll_timer(now, reading, cx)?;
-        if self.finishing && !moved && !self.io.is_writing() && self.held.is_empty() {
+        let done = !moved && !self.io.is_writing() && self.held.is_empty() && self.admission.is_idle();
+        if self.finishing && done {
             return Err(Ending::Shutdown);
         }
+        Ok(moved)
+    }
+
+    /// The session is another's: what the client sent before it came back counts, DISCONNECT most of all.
+    fn leave(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let mut turns = 0..TURNS_MAX;
+        while turns.next().is_some() && self.may_read(now, cx) && self.receive(now, cx)? {}
+        self.ask();
+        if self.admission.is_idle() {
+            return Err(Ending::TakenOver);
+        }
+        let moved = self.settle_waiting(now, cx)?;
+        self.await_store(cx);
         Ok(moved)
     }
 
@@ -183,7 +218,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let stopping = self.draining || self.finishing;
         let open = !stopping && self.paused.is_none() && self.io.has_room() && self.held.len() < HELD_MAX;
-        open && self.broker.store.poll_room(cx).is_ready()
+        open && self.may_take() && self.broker.store.poll_room(cx).is_ready()
     }
 
     /// Reads and handles what has come, until the turn is full. Whether there was anything.
@@ -192,7 +227,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         // What came right behind CONNECT is here already; a client need not wait for CONNACK (§3.1.4).
         let mut missing = self.take_packets(now)?;
         let mut taken = 0;
-        while self.end_turn() && taken < TURN_BYTES_MAX && self.io.has_room() {
+        while self.end_turn() && taken < TURN_BYTES_MAX && self.io.has_room() && self.may_take() {
             match self.io.poll_read(missing, cx) {
                 Poll::Pending => break,
                 Poll::Ready(Ok(0) | Err(_)) => return Err(Ending::SocketClosed),
@@ -211,6 +246,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// front still lacks.
     fn take_packets(&mut self, now: Now) -> Result<usize, Ending> {
         let limits = self.broker.codec_limits;
+        if let Some(packet) = self.admission.take_held_back() {
+            self.session.handle_packet(packet, now.instant);
+            self.carry_out(now)?;
+        }
         if self.input.is_empty() {
             let missing = codec::missing(&self.io.read, &limits).map_err(Ending::Protocol)?;
             if missing > 0 {
@@ -219,8 +258,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.renew_rules()?;
             self.input = self.io.take();
         }
-        while !self.turn.is_full() {
+        while !self.turn.is_full() && self.may_take() {
             match codec::decode(&mut self.input, self.version, &limits) {
+                Ok(Some(packet)) if self.admission.holds(&packet) => {
+                    self.admission.hold_back(packet);
+                }
                 Ok(Some(packet)) => {
                     self.turn.count_packet();
                     self.session.handle_packet(packet, now.instant);
@@ -374,7 +416,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if let Some(gone) = registry::will_gone(&self.session) {
             self.turn.also(gone);
         }
-        if let Outcome::Refused(refused) = self.route(will, None, now) {
+        let settled = self.rules.ingress.admit(will, &self.permissions, &self.broker.replay, now);
+        if let Outcome::Refused(refused) = self.route(settled, None) {
             self.turn.keep_alone(&self.broker.store);
             // It ends already.
             let _ = self.report(&refused);

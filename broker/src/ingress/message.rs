@@ -85,7 +85,15 @@ impl Submission {
         self.0.topic()
     }
 
-    pub(super) fn payload(&self) -> &Bytes {
+    pub(crate) fn qos(&self) -> Qos {
+        self.0.qos()
+    }
+
+    pub(crate) fn retain(&self) -> bool {
+        self.0.retain()
+    }
+
+    pub(crate) fn payload(&self) -> &Bytes {
         self.0.payload()
     }
 

@@ -2,9 +2,14 @@
 //! routed (step 5, `router/`). Permitted here? Then the topic's policy says what the payload must be,
 //! and the envelope is opened, or the message refused.
 //!
+//! [`Ingress::begin`] settles what needs no cryptography; the rest is an [`Inquiry`], examined apart
+//! (`inquiry.rs`, `../verifier.rs`), many at once.
+//!
 //! Wills go through here like any PUBLISH. Only this folder can build a [`Message`] of a client, so
 //! the router cannot be given bytes that were not opened. No I/O and no clock: the time comes in.
 
+pub(crate) mod ahead;
+pub(crate) mod inquiry;
 pub(crate) mod message;
 mod policy;
 
@@ -13,12 +18,14 @@ use crate::now::Now;
 use crate::store::Change;
 use bytes::Bytes;
 use bytestring::ByteString;
+use inquiry::{Begun, Inquiry, examine_one};
 use message::{Message, Submission};
 use policy::{Policies, Rule};
-use sealmq_config::encryption::{OnRefusal, Payload};
+use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
 use sealmq_crypto::{Envelope, Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The content type of an envelope (RFC 9052 §11.2): no longer true of what was opened.
@@ -29,6 +36,8 @@ const ENVELOPE_CONTENT_TYPE: &str = "application/cose; cose-type=\"cose-sign1\""
 pub(crate) struct Ingress {
     policies: Policies,
     opener: Opener,
+    /// The senders whose stamps count on their own client's connection alone, by id.
+    binds: HashMap<Vec<u8>, Bind>,
 }
 
 /// Tells one envelope from another: SHA-256 over its bytes.
@@ -45,9 +54,15 @@ pub(crate) struct Admitted {
 }
 
 impl Admitted {
-    /// What the store is to be told, so that the envelope is not taken again after a restart.
+    /// What the store is to be told with the message, so that the envelope is not taken again after a
+    /// restart.
     pub(crate) fn taken(&mut self) -> Option<Change> {
         self.taken.take().map(|(sender, mark)| Change::Taken { sender, mark })
+    }
+
+    /// The same, and the store knows already.
+    pub(crate) fn without_mark(self) -> Self {
+        Self { taken: None, ..self }
     }
 }
 
@@ -155,9 +170,15 @@ impl Refusal {
 }
 
 impl Ingress {
-    /// Rules and keys as configured.
-    pub(crate) fn new(policies: Vec<sealmq_config::encryption::Policy>, opener: Opener) -> Self {
-        Self { policies: Policies::new(policies), opener }
+    /// Rules and keys as configured; of the senders, which are bound to a client.
+    pub(crate) fn new<'a>(
+        policies: Vec<encryption::Policy>,
+        senders: impl IntoIterator<Item = &'a encryption::Sender>,
+        opener: Opener,
+    ) -> Self {
+        let bound = |sender: &encryption::Sender| Some((sender.id.clone().into_bytes(), sender.bind?));
+        let binds = senders.into_iter().filter_map(bound).collect();
+        Self { policies: Policies::new(policies), opener, binds }
     }
 
     /// The keys, to tell which senders are still enrolled.
@@ -165,7 +186,13 @@ impl Ingress {
         &self.opener
     }
 
-    /// Admits what a client sent, or gives it back with why not.
+    /// Whether any sender is bound to its own client.
+    pub(crate) fn binds(&self) -> bool {
+        !self.binds.is_empty()
+    }
+
+    /// Admits what a client sent, or gives it back with why not. For a single message: of many,
+    /// [`Self::begin`] and [`inquiry::examine`] cost half.
     pub(crate) fn admit(
         &self,
         submission: Submission,
@@ -173,46 +200,40 @@ impl Ingress {
         replay: &ReplayWindows,
         now: Now,
     ) -> Result<Admitted, Refused> {
+        let inquiry = match self.begin(submission, permissions, now) {
+            Begun::Settled(settled) => return settled,
+            Begun::Asked(inquiry) => inquiry,
+        };
+        examine_one(self, inquiry, replay).finish(replay)
+    }
+
+    /// The checks without cryptography; all there are, where the topic asks for no envelope.
+    pub(crate) fn begin(&self, submission: Submission, permissions: &Permissions, now: Now) -> Begun {
+        let refused = |submission, refusal| Begun::Settled(Err(Refused::new(submission, refusal, None)));
         let topic = submission.topic();
         if is_reserved(topic) {
-            return Err(Refused::new(submission, Refusal::ReservedTopic, None));
+            return refused(submission, Refusal::ReservedTopic);
         }
         if !permissions.may_publish(topic) {
-            return Err(Refused::new(submission, Refusal::NotAuthorized, None));
+            return refused(submission, Refusal::NotAuthorized);
         }
         let Rule { payload: kind, on_refusal } = self.policies.of(topic);
         // What is opened is passed on without what was said of the envelope, so that it need not be true.
         let goes_as_it_is = matches!(kind, Payload::Plain | Payload::EndToEnd);
         if goes_as_it_is && !keeps_its_format(&submission) {
-            return Err(Refused::new(submission, Refusal::PayloadFormat, None));
+            return refused(submission, Refusal::PayloadFormat);
         }
         let policy = match kind {
             Payload::Plain => {
-                return Ok(Admitted { message: submission.admitted(), fingerprint: None, taken: None });
+                let message = submission.admitted();
+                return Begun::Settled(Ok(Admitted { message, fingerprint: None, taken: None }));
             }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
         };
-        let fingerprint = Some(Fingerprint(sealmq_crypto::payload_digest(submission.payload())));
-        let opened = match self.opener.open(replay, policy, topic.as_str(), submission.payload(), now.unix_s)
-        {
-            Ok(opened) => opened,
-            Err(error) => {
-                let refusal = Refusal::Envelope(error, on_refusal);
-                return Err(Refused::new(submission, refusal, fingerprint));
-            }
-        };
-        let taken = Some((opened.sender, Box::new(opened.mark)));
-        let message = match policy {
-            Policy::Stamped | Policy::Sealed => {
-                let properties = submission.properties().and_then(without_envelope);
-                submission.opened(opened.plaintext, properties, policy == Policy::Sealed)
-            }
-            // Its subscribers get the envelope as it came.
-            Policy::EndToEnd => submission.admitted(),
-        };
-        Ok(Admitted { message, fingerprint, taken })
+        let client = permissions.client().cloned();
+        Begun::Asked(Inquiry { submission, policy, on_refusal, unix_s: now.unix_s, client })
     }
 
     /// Whether a client may subscribe to `filter`. On a plaintext connection a filter that lies

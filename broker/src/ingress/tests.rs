@@ -10,7 +10,7 @@ fn ingress(policies: &[(&str, Payload)]) -> Ingress {
         on_refusal: OnRefusal::Drop,
     });
     let config = sealmq_config::Config::default();
-    Ingress::new(policies.collect(), crate::keys::opener(&config).unwrap())
+    Ingress::new(policies.collect(), &[], crate::keys::opener(&config).unwrap())
 }
 
 fn now() -> Now {

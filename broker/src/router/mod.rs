@@ -38,7 +38,7 @@ const LOCKED_FILTERS_MAX: usize = 256;
 /// What a turn's work is counted in: a packet or a push is one; walking the tree is this much, and
 /// checking an envelope that.
 const WALK_WORK: usize = 64;
-const ENVELOPE_WORK: usize = 1_024;
+const ENVELOPE_WORK: usize = 32;
 /// Work in one turn before receivers are woken and others get theirs: one or two milliseconds.
 const TURN_WORK_MAX: usize = 16_384;
 

@@ -3,10 +3,10 @@
 
 use super::{Among, Group, Handed, Listener, Router, Subscriber, Turn};
 use crate::delivery::{Delivery, Place, SessionId, Terms, Via};
-use crate::ingress::message::Message;
+use crate::ingress::message::{Message, Submission};
 use crate::mailbox::{Admission, Mailbox};
 use crate::store::{self, Change, Position, Receivers, Store, Waiting};
-use sealmq_protocol::SubscriptionFilter;
+use sealmq_protocol::{Qos, SubscriptionFilter};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Instant;
@@ -33,6 +33,19 @@ impl Turn {
 }
 
 impl Router {
+    /// Whether the store will be told of a message, as far as can be known before it is routed.
+    pub(crate) fn will_keep(&self, message: &Submission, turn: &mut Turn) -> bool {
+        if message.retain() {
+            return true;
+        }
+        let (audience, _) = turn.matched.find(self, message.topic(), turn.publisher);
+        let keeps = |mailbox: &Mailbox| {
+            mailbox.is_stored() && (message.qos() > Qos::AtMostOnce || mailbox.keeps_qos0())
+        };
+        // Of a group it may be any member.
+        !audience.groups.is_empty() || audience.targets.iter().any(|target| keeps(&target.mailbox))
+    }
+
     /// Appends what the store is told of the message at hand, and pushes it to those it is kept for. The
     /// position that an acknowledgement has to wait for.
     pub(super) fn keep(

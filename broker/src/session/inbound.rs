@@ -3,7 +3,8 @@
 //! asks for the rest to be taken to `ingress/` (step 4); the acknowledgement is owed from the moment the
 //! outcome is known, and never before.
 //!
-//! Owns the packet ids of QoS 2 messages that were received and not released, and the fingerprints
+//! Owns the packet ids of QoS 2 messages that were received and not released (or are not known yet to have
+//! been), and the fingerprints
 //! of envelopes taken lately, by which a repetition of the protocol is told from an attack.
 
 use super::{Action, Ending, Session};
@@ -59,8 +60,8 @@ pub(crate) enum Outcome {
 }
 
 struct Received {
-    /// What its PUBREC had to wait for.
-    position: Position,
+    /// What its PUBREC had to wait for; none while ingress looks at it.
+    position: Option<Position>,
     /// Whether it came on the connection at hand, and is among what is owed.
     counted: bool,
 }
@@ -84,7 +85,7 @@ impl Inbound {
 
     /// What the store had received, and its client had not released.
     pub(super) fn resume(&mut self, received: impl IntoIterator<Item = PacketId>) {
-        let kept = || Received { position: Position::START, counted: false };
+        let kept = || Received { position: Some(Position::START), counted: false };
         self.received.extend(received.into_iter().map(|packet_id| (packet_id, kept())));
     }
 
@@ -93,11 +94,15 @@ impl Inbound {
     pub(super) fn attach(&mut self, owed_max: usize, received_max: usize) {
         (self.owed_max, self.received_max) = (owed_max, received_max);
         self.owed = 0;
+        self.received.retain(|_, received| received.position.is_some());
         self.received.values_mut().for_each(|received| received.counted = false);
     }
 
     /// PUBREL: the packet id is free again ([MQTT-4.3.3-11]). Whether it was in use.
     pub(super) fn release(&mut self, id: PacketId) -> bool {
+        if self.received.get(&id).is_some_and(|received| received.position.is_none()) {
+            return false;
+        }
         let released = self.received.remove(&id);
         let counted = released.as_ref().is_some_and(|received| received.counted);
         self.owed = self.owed.saturating_sub(usize::from(counted));
@@ -157,13 +162,19 @@ impl Session {
             && let Some(Received { position, .. }) = self.inbound.received.get(&id)
         {
             // Received and not released: the same message, whatever its DUP says ([MQTT-4.3.3-10]).
-            let again = Acknowledgement::Qos2(Ack::success(id));
-            self.actions.push_back(Action::Acknowledge(again, *position));
+            // Before the first is answered, that answer is for both.
+            if let Some(position) = *position {
+                let again = Acknowledgement::Qos2(Ack::success(id));
+                self.actions.push_back(Action::Acknowledge(again, position));
+            }
             return Ok(());
         }
         self.inbound.count(qos)?;
         let extras = Extras::of(publish.message_expiry_s, publish.properties, now);
         let submission = Submission::new(topic, publish.payload, (qos, retain), extras, &self.client_id);
+        if let (Qos::ExactlyOnce, Some(id)) = (qos, packet_id) {
+            self.inbound.received.insert(id, Received { position: None, counted: false });
+        }
         self.actions.push_back(Action::Route(submission, Receipt { dup, qos, packet_id }));
         Ok(())
     }
@@ -176,6 +187,9 @@ impl Session {
         receipt: Receipt,
         outcome: Outcome,
     ) -> Option<(Acknowledgement, Position)> {
+        if let Some(id) = receipt.exactly_once() {
+            self.inbound.received.remove(&id);
+        }
         let (reason, diagnostics, position) = match outcome {
             Outcome::Routed(position, reason, fingerprint) => {
                 if let (Some(id), Some(fingerprint)) = (receipt.packet_id, fingerprint) {
@@ -212,7 +226,9 @@ impl Session {
             Qos::ExactlyOnce => {
                 // To a client of MQTT 5 an error ends the exchange (§4.3.3); others go on to PUBREL.
                 if !reason.is_error() || self.link.version < Version::V5 {
-                    self.inbound.received.insert(packet_id, Received { position, counted: true });
+                    self.inbound
+                        .received
+                        .insert(packet_id, Received { position: Some(position), counted: true });
                 }
                 Acknowledgement::Qos2(ack)
             }

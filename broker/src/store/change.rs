@@ -5,7 +5,7 @@ use crate::delivery::{Place, SessionId, Subscription, Terms};
 use crate::ingress::message::Message;
 use bytes::Bytes;
 use bytestring::ByteString;
-use sealmq_crypto::Mark;
+use sealmq_crypto::{Ahead, Mark, SenderWindow};
 use sealmq_protocol::packet::PacketId;
 use sealmq_protocol::{SubscriptionFilter, TopicName};
 use std::sync::Arc;
@@ -127,6 +127,20 @@ pub(crate) enum Change {
         /// What tells it from all others.
         mark: Box<Mark>,
     },
+    /// Envelopes of a sender may be taken from now on, and which of them are is not written down.
+    SetAside {
+        /// Whose.
+        sender: Bytes,
+        /// Which.
+        ahead: Ahead,
+    },
+    /// Which envelopes of a sender were taken is written down: none are set aside any more.
+    Settled {
+        /// Whose.
+        sender: Bytes,
+        /// What was taken.
+        window: Box<SenderWindow>,
+    },
 }
 
 /// The sessions that a message is for.
@@ -168,7 +182,9 @@ impl Change {
             | Self::Retained { .. }
             | Self::RetainedExpired { .. }
             | Self::Forgotten { .. }
-            | Self::Taken { .. } => None,
+            | Self::Taken { .. }
+            | Self::SetAside { .. }
+            | Self::Settled { .. } => None,
         }
     }
 
@@ -197,7 +213,10 @@ impl Change {
             | Self::Retained { message: None, .. }
             | Self::RetainedExpired { .. }
             | Self::Forgotten { .. }
-            | Self::Taken { .. } => CHANGE_BYTES,
+            | Self::Taken { .. }
+            | Self::SetAside { .. } => CHANGE_BYTES,
+            // What is copied of timed stamps is not kept.
+            Self::Settled { .. } => 4 * CHANGE_BYTES,
         }
     }
 }

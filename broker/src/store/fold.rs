@@ -203,6 +203,12 @@ impl Making<'_> {
             Change::RetainedExpired { topic } => self.take_expired(topic)?,
             Change::Forgotten { sender, through } => self.forget_stamps(sender, *through)?,
             Change::Taken { sender, mark } => self.take_mark(sender, **mark)?,
+            Change::SetAside { sender, ahead } => {
+                self.change_window(sender, |windows| windows.set_aside(sender, *ahead))?;
+            }
+            Change::Settled { sender, window } => {
+                self.change_window(sender, |windows| windows.replace_numbers(sender, window))?;
+            }
         }
         Ok(())
     }

@@ -57,7 +57,12 @@ fn every_default_is_as_promised() {
         senders: Vec::new(),
         topic_keys: Vec::new(),
         policies: Vec::new(),
-        encryption: Encryption { max_clock_skew_s: 300, timed_stamps_max: 65_536 },
+        encryption: Encryption {
+            max_clock_skew_s: 300,
+            timed_stamps_max: 65_536,
+            derived_keys_max: 4_096,
+            unchecked_max: 256,
+        },
         mqtt: Mqtt {
             allow_mqtt31: true,
             session_expiry_max_s: None,

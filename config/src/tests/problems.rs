@@ -73,7 +73,7 @@ fn unknown_keys_name_the_right_one() {
         ("tls = {}", "sealmq.toml:3: tls: unknown key; did you mean [listener.tls]?"),
         (
             "[encryption]\nxyz = 1",
-            "sealmq.toml:4: encryption.xyz: unknown key; allowed here: max_clock_skew_s, timed_stamps_max",
+            "sealmq.toml:4: encryption.xyz: unknown key; allowed here: max_clock_skew_s, timed_stamps_max, derived_keys_max, unchecked_max",
         ),
     ]);
     assert_eq!(

@@ -3,7 +3,7 @@
 use super::{File, load};
 use crate::Config;
 use crate::auth::{Access, AclRule, Auth, Permission};
-use crate::encryption::{OnRefusal, Payload, Policy, Sender, TopicKey};
+use crate::encryption::{Bind, OnRefusal, Payload, Policy, Sender, TopicKey};
 use crate::listener::{Listener, Tls};
 use crate::storage::{Durability, Storage};
 use sealmq_protocol::TopicFilter;
@@ -26,6 +26,7 @@ password_file = "passwd"        # optional: user:hash lines, argon2id, made by `
 id = "dev-7"
 key = "keys/dev-7.pub.jwk"
 topics = ["plant/7/#"]
+bind = "client-id"
 [[topic_key]]
 id = "plant-1"
 key = "keys/plant-1.jwk"
@@ -64,6 +65,7 @@ fn the_example_loads_with_exactly_its_values() {
         topics: filters(&["plant/7/#"]),
         not_before: None,
         not_after: None,
+        bind: Some(Bind::ClientId),
     };
     let topic_key = TopicKey {
         id: "plant-1".to_owned(),

@@ -1,15 +1,28 @@
 //! Sealed messages: still confidential, and still taken once.
 
 use crate::durability::{Way, every_way};
-use crate::encryption::{self, Plant, SECRET};
+use crate::encryption::{self, Device, Plant, SECRET, topic_key};
 use crate::harness::{Broker, Connect, Publish, Wire};
-use sealmq_crypto::Freshness;
+use sealmq_crypto::{Freshness, TopicKey};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 const TOPIC: &str = "plant/7/level";
 
 fn start(way: Way) -> Plant {
     Plant::of(encryption::setup().config(encryption::RULES).config(way.storage()).start())
+}
+
+fn now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()
+}
+
+/// The device of a broker that was started again.
+fn plant_device(broker: &Broker) -> Device {
+    Device::enrolled(broker, "dev-7")
+}
+
+fn key(broker: &Broker) -> TopicKey {
+    topic_key(broker, "aes256")
 }
 
 /// A client that is away, and whose session has subscribed over TLS.
@@ -70,7 +83,7 @@ fn confidential_messages_in_a_queue_do_not_come_on_plaintext() {
 fn envelope_taken_before_is_refused_after() {
     every_way(|way| {
         let plant = start(way);
-        let time = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let time = now();
         let counted = plant.seal(TOPIC, "counted");
         let timed = plant.device.seal_as(Freshness::Time(time), &plant.key, TOPIC, "timed");
         let mut sender = Wire::client(&plant.broker, "sender");
@@ -94,8 +107,61 @@ fn envelope_taken_before_is_refused_after() {
             line.message() == "message refused" && line.field("reason") == Some("replayed")
         };
         broker.log().nth_line(2, refused);
-        // What is new inside the window is taken.
-        sender.publish(&Publish::new(TOPIC, &between).qos(1, 1));
-        watcher.take("between");
+        let far = plant_device(&broker).seal_as(Freshness::Seq(3_000), &key(&broker), TOPIC, "far");
+        if way.is_kill() {
+            // It was set aside with the others, and nobody knows any more that it was not taken.
+            sender.publish(&Publish::new(TOPIC, &between).qos(1, 1));
+        } else {
+            // What is new inside the window is taken.
+            sender.publish(&Publish::new(TOPIC, &between).qos(1, 1));
+            watcher.take("between");
+        }
+        sender.publish(&Publish::new(TOPIC, far).qos(1, 1));
+        watcher.take("far");
     });
+}
+
+/// Nothing is acknowledged, and nothing is kept but that it was taken: a subscriber has it, and the broker is
+/// killed that moment.
+#[test]
+fn envelope_of_qos_0_is_not_taken_again_after_a_kill() {
+    for freshness in [Freshness::Seq(7), Freshness::Time(now())] {
+        let mut plant = start(Way::SyncKill);
+        let envelope = plant.device.seal_as(freshness, &plant.key, TOPIC, "once");
+        let mut sender = Wire::client(&plant.broker, "sender");
+        sender.send(Publish::new(TOPIC, &envelope).bytes());
+        plant.watcher.take("once");
+        let broker = plant.into_broker().kill().start();
+        let mut watcher = Wire::client_tls(&broker, "watcher");
+        watcher.subscribe("plant/#", 2);
+        Wire::client(&broker, "sender").publish(&Publish::new(TOPIC, &envelope).qos(1, 1));
+        watcher.expect_nothing_but_pong();
+        let next = plant_device(&broker).seal_as(Freshness::Seq(8), &key(&broker), TOPIC, "next");
+        Wire::client(&broker, "sender").publish(&Publish::new(TOPIC, next).qos(1, 1));
+        watcher.take("next");
+    }
+}
+
+/// A message that is kept has its mark kept with it: after a kill every number that was not taken is good.
+#[test]
+fn numbers_of_kept_messages_are_exact_after_a_kill() {
+    let plant = start(Way::SyncKill);
+    absent(&plant.broker);
+    let mut sender = Wire::client(&plant.broker, "sender");
+    let sealed = |seq: u64| plant.device.seal_as(Freshness::Seq(seq), &plant.key, TOPIC, &seq.to_string());
+    let envelopes: Vec<_> = (1..=40).map(sealed).collect();
+    for (id, envelope) in (1..).zip(&envelopes).step_by(2) {
+        sender.publish(&Publish::new(TOPIC, envelope).qos(1, id));
+    }
+    let broker = plant.into_broker().kill().start();
+    let mut watcher = Wire::client_tls(&broker, "watcher");
+    watcher.subscribe("plant/#", 2);
+    let mut sender = Wire::client(&broker, "sender");
+    for (id, envelope) in (1..).zip(&envelopes) {
+        sender.publish(&Publish::new(TOPIC, envelope).qos(1, id));
+    }
+    for seq in (2..=40).step_by(2) {
+        watcher.take(&seq.to_string());
+    }
+    watcher.expect_nothing_but_pong();
 }

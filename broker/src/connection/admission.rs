@@ -1,0 +1,327 @@
+//! PUBLISH packets between session and router while an envelope among them is examined: each connection's own
+//! stay in the order in which they came, whatever is found first.
+//!
+//! A message without envelope passes at once when nobody is before it. Behind an envelope everything that is
+//! published waits; so does every packet that asks for something of which the messages before it are a part
+//! (SUBSCRIBE, DISCONNECT, ...). Always holds: no more than `encryption.unchecked_max` wait, then nothing is
+//! read; one group at a time is with the `verifier`.
+
+use super::Connection;
+use crate::ingress::inquiry::{Begun, Examined, Inquiry};
+use crate::ingress::message::Submission;
+use crate::ingress::{Admitted, Refused};
+use crate::now::Now;
+use crate::session::{Ending, Outcome, Receipt};
+use crate::store::{Change, Position};
+use crate::verifier::{Desk, GROUP_MAX, Group, SUSPECT_GROUP_MAX};
+use sealmq_protocol::packet::Version;
+use sealmq_protocol::{Packet, ReasonCode};
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// For so many groups after a bad stamp a connection is expected to send more of them.
+const SUSPICION: u32 = 64;
+
+/// What ingress says of a message.
+type Settled = Result<Admitted, Refused>;
+
+/// See the module's description. Nothing while nobody waits, as an idle connection is to be small.
+#[derive(Default)]
+pub(super) struct Admission(Option<Box<Line>>);
+
+/// Those who wait.
+#[derive(Default)]
+struct Line {
+    waiting: VecDeque<(Receipt, Waiting)>,
+    /// For the next group.
+    gathered: VecDeque<Inquiry>,
+    /// Of those at the front that wait for it, in their order.
+    examined: VecDeque<Examined>,
+    /// Whether a group is with the verifier.
+    asked: bool,
+    desk: Arc<Desk>,
+    suspicion: u32,
+    /// What the store has to reach before the mark of the one at the front may be taken.
+    covered_at: Option<Position>,
+    /// A packet that has to wait for all of them.
+    held_back: Option<Packet>,
+    /// The session is another connection's as soon as they are done with.
+    handed_over: bool,
+    /// How this one ends then.
+    ending: Option<Ending>,
+}
+
+/// What a message waits for.
+enum Waiting {
+    /// Its own envelope.
+    Envelope,
+    /// Those before it.
+    Turn(Settled),
+}
+
+impl Admission {
+    /// Whether nobody waits.
+    pub(super) fn is_idle(&self) -> bool {
+        self.len() == 0
+    }
+
+    fn len(&self) -> usize {
+        self.0.as_ref().map_or(0, |line| line.waiting.len())
+    }
+
+    /// Whether a packet may not be handled while somebody waits.
+    pub(super) fn holds(&self, packet: &Packet) -> bool {
+        let overtakes = matches!(
+            packet,
+            Packet::Publish(_)
+                | Packet::PubAck(_)
+                | Packet::PubRec(_)
+                | Packet::PubRel(_)
+                | Packet::PubComp(_)
+                | Packet::PingReq
+        );
+        !overtakes && !self.is_idle()
+    }
+
+    /// The position of the store that the one at the front waits for.
+    pub(super) fn waits_for(&self) -> Option<Position> {
+        self.0.as_ref()?.covered_at
+    }
+
+    /// Keeps a packet until nobody waits.
+    pub(super) fn hold_back(&mut self, packet: Packet) {
+        self.0.get_or_insert_default().held_back = Some(packet);
+    }
+
+    fn holds_back(&self) -> bool {
+        self.0.as_ref().is_some_and(|line| line.held_back.is_some())
+    }
+
+    /// The packet that was kept; to be asked for once nobody waits.
+    pub(super) fn take_held_back(&mut self) -> Option<Packet> {
+        self.0.as_mut()?.held_back.take()
+    }
+
+    /// The session is to go to another connection.
+    pub(super) fn hand_over(&mut self) {
+        self.0.get_or_insert_default().handed_over = true;
+    }
+
+    /// Whether it is.
+    pub(super) fn is_handed_over(&self) -> bool {
+        self.0.as_ref().is_some_and(|line| line.handed_over)
+    }
+
+    /// The connection ends; whether there is somebody to be waited for. Nobody is where a message was refused
+    /// and the policy asks for the end: of such a client nothing more counts.
+    pub(super) fn end_with(&mut self, ending: Ending) -> bool {
+        match &mut self.0 {
+            Some(line) if !line.waiting.is_empty() && !matches!(ending, Ending::Refused(_)) => {
+                line.ending = Some(ending);
+                true
+            }
+            Some(_) | None => false,
+        }
+    }
+
+    /// How the connection ends once nobody waits, if it does.
+    pub(super) fn ending(&self) -> Option<Ending> {
+        self.0.as_ref()?.ending
+    }
+
+    /// Gives its memory back once nobody waits and nothing has to be remembered.
+    fn rest(&mut self) {
+        let is_needed = |line: &Line| {
+            let Line { waiting, held_back, handed_over, ending, suspicion, .. } = line;
+            !waiting.is_empty() || held_back.is_some() || *handed_over || ending.is_some() || *suspicion > 0
+        };
+        if self.0.as_deref().is_some_and(|line| !is_needed(line)) {
+            self.0 = None;
+        }
+    }
+}
+
+impl Line {
+    fn wait(&mut self, receipt: Receipt, begun: Begun) {
+        let waiting = match begun {
+            Begun::Settled(settled) => Waiting::Turn(settled),
+            Begun::Asked(inquiry) => {
+                self.gathered.push_back(inquiry);
+                Waiting::Envelope
+            }
+        };
+        self.waiting.push_back((receipt, waiting));
+    }
+
+    /// The next whose turn it is, if that is known.
+    fn next(&mut self) -> Option<(Receipt, Ready)> {
+        if let Some((_, Waiting::Envelope)) = self.waiting.front() {
+            let examined = self.examined.pop_front()?;
+            let (receipt, _) = self.waiting.pop_front()?;
+            return Some((receipt, Ready::Examined(examined, false)));
+        }
+        let (receipt, waiting) = self.waiting.pop_front()?;
+        match waiting {
+            Waiting::Turn(settled) => Some((receipt, Ready::Settled(settled))),
+            Waiting::Envelope => None,
+        }
+    }
+
+    /// Takes what the verifier has found, or sees to it that the task is woken for it.
+    fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        if !self.asked {
+            return false;
+        }
+        let Poll::Ready(examined) = self.desk.poll(cx) else { return false };
+        self.asked = false;
+        let bad = examined.iter().any(Examined::has_bad_stamp);
+        self.suspicion = if bad { SUSPICION } else { self.suspicion.saturating_sub(1) };
+        self.examined.extend(examined);
+        true
+    }
+
+    /// The next group, if there is anything for one and none is out.
+    fn group(&mut self) -> Option<(Vec<Inquiry>, bool)> {
+        if self.asked || self.gathered.is_empty() {
+            return None;
+        }
+        let suspect = self.suspicion > 0;
+        let most = if suspect { SUSPECT_GROUP_MAX } else { GROUP_MAX };
+        self.asked = true;
+        Some((self.gathered.drain(..most.min(self.gathered.len())).collect(), suspect))
+    }
+}
+
+/// A message whose turn it is.
+enum Ready {
+    Settled(Settled),
+    /// And whether its mark is set aside in the store.
+    Examined(Examined, bool),
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    /// A message that the client published: to the router, or to wait.
+    pub(super) fn begin(&mut self, submission: Submission, receipt: Receipt, now: Now) {
+        let begun = self.rules.ingress.begin(submission, &self.permissions, now);
+        match begun {
+            Begun::Settled(settled) if self.admission.is_idle() => {
+                self.settle(receipt, Ready::Settled(settled));
+            }
+            begun => self.admission.0.get_or_insert_default().wait(receipt, begun),
+        }
+    }
+
+    /// Whether more of what the client sends may be handled: not too many of its messages wait, and no packet
+    /// that has to wait for them.
+    pub(super) fn may_take(&self) -> bool {
+        self.admission.len() < self.broker.unchecked_max
+            && (self.admission.is_idle() || !self.admission.holds_back())
+    }
+
+    /// Gives the verifier what was gathered.
+    pub(super) fn ask(&mut self) {
+        if let Some(line) = &mut self.admission.0
+            && let Some((inquiries, suspect)) = line.group()
+        {
+            let (rules, desk) = (self.rules.clone(), line.desk.clone());
+            self.broker.verifier.examine(Group { rules, inquiries, suspect, desk });
+        }
+    }
+
+    /// Routes those whose turn it is, until the turn is full or somebody has to be waited for. Whether there
+    /// were any.
+    pub(super) fn settle_waiting(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let Some(line) = &mut self.admission.0 else { return Ok(false) };
+        let mut moved = line.poll(cx);
+        while self.paused.is_none() {
+            let Some((receipt, ready)) = self.next_settled(now) else { break };
+            moved = true;
+            self.settle(receipt, ready);
+            self.carry_out(now)?;
+            if self.turn.is_full() {
+                break;
+            }
+        }
+        self.admission.rest();
+        self.end_turn();
+        Ok(moved)
+    }
+
+    /// Routes what waits though the connection ends. Whether nobody waits any more.
+    pub(super) fn settle_last(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        loop {
+            self.ask();
+            // Nothing more is read, so that these few are all that a slow receiver gets.
+            self.paused = None;
+            if !self.settle_waiting(now, cx)? {
+                return Ok(self.admission.is_idle());
+            }
+        }
+    }
+
+    /// The next whose turn it is, if its mark may be taken: where the store will not keep it, it has to be set
+    /// aside there before.
+    fn next_settled(&mut self, now: Now) -> Option<(Receipt, Ready)> {
+        let (receipt, ready) = self.admission.0.as_mut()?.next()?;
+        let position = match ready {
+            Ready::Examined(ref examined, _) => self.cover(receipt, examined, now),
+            Ready::Settled(_) => None,
+        };
+        let line = self.admission.0.as_mut()?;
+        line.covered_at = position.filter(|position| !self.broker.store.has_reached(*position));
+        match ready {
+            Ready::Examined(examined, _) if line.covered_at.is_some() => {
+                line.examined.push_front(examined);
+                line.waiting.push_front((receipt, Waiting::Envelope));
+                None
+            }
+            Ready::Examined(examined, _) => Some((receipt, Ready::Examined(examined, position.is_some()))),
+            Ready::Settled(settled) => Some((receipt, Ready::Settled(settled))),
+        }
+    }
+
+    /// Sets the mark of an envelope aside whose message the store will not keep. From when on it is.
+    fn cover(&mut self, receipt: Receipt, examined: &Examined, now: Now) -> Option<Position> {
+        if self.has_no_space_for(receipt) {
+            return None;
+        }
+        let broker = &self.broker;
+        let (sender, mark) = examined.mark().filter(|_| broker.store.keeps())?;
+        let message = examined.submission();
+        let is_kept = (receipt.exactly_once().is_some() && self.session.is_stored())
+            || broker.router.will_keep(message, &mut self.turn);
+        if is_kept {
+            broker.set_aside.touch(sender, now.instant);
+            return None;
+        }
+        Some(broker.set_aside.cover(sender, mark, now.instant, |ahead| {
+            broker.store.append(&mut vec![Change::SetAside { sender: sender.clone(), ahead }]).1
+        }))
+    }
+
+    /// Whether a message could not be kept and its client can be told so, instead of being left without an
+    /// answer.
+    fn has_no_space_for(&self, receipt: Receipt) -> bool {
+        self.version == Version::V5 && receipt.is_awaited() && self.broker.store.has_no_space()
+    }
+
+    fn settle(&mut self, receipt: Receipt, ready: Ready) {
+        let outcome = if self.has_no_space_for(receipt) {
+            Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None)
+        } else {
+            let settled = match ready {
+                Ready::Settled(settled) => settled,
+                Ready::Examined(examined, is_set_aside) => {
+                    let settled = examined.finish(&self.broker.replay);
+                    if is_set_aside { settled.map(Admitted::without_mark) } else { settled }
+                }
+            };
+            self.route(settled, receipt.exactly_once())
+        };
+        if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, outcome) {
+            self.owe(acknowledgement, position);
+        }
+    }
+}
