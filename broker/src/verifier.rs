@@ -128,9 +128,9 @@ impl Verifier {
             return;
         }
         if group.suspect {
-            queue.suspects.push_back(group)
+            queue.suspects.push_back(group);
         } else {
-            queue.groups.push_back(group)
+            queue.groups.push_back(group);
         }
         let idle = queue.idle > 0;
         drop(queue);

@@ -130,9 +130,9 @@ fn a_kept_cipher_is_for_its_own_ephemeral_key_topic_and_master() {
         iv[0] = u8::try_from(seq).unwrap();
         let mut random = |buffer: &mut [u8]| {
             if buffer.len() == 12 {
-                buffer.copy_from_slice(&iv)
+                buffer.copy_from_slice(&iv);
             } else {
-                buffer.fill(ephemeral + 1)
+                buffer.fill(ephemeral + 1);
             }
             Ok(())
         };
@@ -140,8 +140,8 @@ fn a_kept_cipher_is_for_its_own_ephemeral_key_topic_and_master() {
         let payload =
             seal_with_random(&mut random, &device(0), Some(key), "a", b"21.5", Freshness::Seq(seq)).unwrap();
         let payload = Bytes::from(payload);
-        let opened = opener.open(&replay, Policy::Sealed, "a", &payload, NOW).unwrap();
-        assert_eq!(opened.plaintext, &b"21.5"[..]);
+        let taken = opener.open(&replay, Policy::Sealed, "a", &payload, NOW).unwrap();
+        assert_eq!(taken.plaintext, &b"21.5"[..]);
     }
     // Of the master's key of another topic, a cipher kept for this one is none.
     let other = seal(&device(0), Some(keys[2]), "b", b"21.5", Freshness::Seq(100)).unwrap();

@@ -209,7 +209,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Begun::Settled(settled) if self.admission.is_idle() => {
                 self.settle(receipt, Ready::Settled(settled));
             }
-            begun => self.admission.0.get_or_insert_default().wait(receipt, begun),
+            begun @ (Begun::Settled(_) | Begun::Asked(_)) => {
+                self.admission.0.get_or_insert_default().wait(receipt, begun);
+            }
         }
     }
 
