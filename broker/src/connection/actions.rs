@@ -177,7 +177,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(());
         }
         self.broker.audit.record_refused(refused, self.whose());
-        match self.refusals.admit(Instant::now()) {
+        match self.refusals.get_or_insert_default().lines.admit(Instant::now()) {
             None => {}
             Some(0) => tracing::warn!(%client, %addr, reason = refusal.name(), "message refused"),
             Some(unsaid) => {
@@ -192,7 +192,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn count_failed_stamp(&mut self, now: Instant) -> Result<(), Ending> {
         let limits = &self.broker.limits;
         let window = Duration::from_secs(limits.failed_stamps_window_s);
-        let count = self.failed_stamps.count(window, now);
+        let count = self.refusals.get_or_insert_default().failed_stamps.count(window, now);
         let max = limits.failed_stamps_per_connection;
         let standing = self.broker.failed_stamps.count(self.peer.addr.ip(), now);
         if standing == Standing::JustOver {

@@ -9,8 +9,6 @@ use super::io::{Io, encode_within};
 use super::timer::Timer;
 use crate::auth::Identity;
 use crate::broker::Broker;
-use crate::failed_stamps::Window;
-use crate::log_limit::LogLimit;
 use crate::mailbox::{Command, Mailbox};
 use crate::now::Now;
 use crate::registry::{Claim, ClaimError, Claimed, DelayedWill};
@@ -351,8 +349,7 @@ where
         paused: None,
         stalled: None,
         timer: Timer::default(),
-        refusals: LogLimit::default(),
-        failed_stamps: Window::default(),
+        refusals: None,
         draining: false,
         finishing: false,
         broker,

@@ -88,14 +88,21 @@ struct Connection<S> {
     /// Since when the stream has taken nothing of what waits.
     stalled: Option<Instant>,
     timer: Timer,
-    /// Lines about refused messages.
-    refusals: LogLimit,
-    /// Stamps that did not hold.
-    failed_stamps: Window,
+    /// What was refused lately, if anything was.
+    refusals: Option<Box<Refusals>>,
     /// The server stops: nothing more is read.
     draining: bool,
     /// The server stops: nothing more is read, and once nothing is left that can be sent, this ends.
     finishing: bool,
+}
+
+/// What is remembered of refused messages.
+#[derive(Default)]
+struct Refusals {
+    /// Lines about them.
+    lines: LogLimit,
+    /// Stamps that did not hold.
+    failed_stamps: Window,
 }
 
 /// An answer that waits for the store.
