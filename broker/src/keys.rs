@@ -28,7 +28,7 @@ pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
         why: error.to_string(),
     })?;
     let encryption = &config.encryption;
-    Ok(Opener::new(keyring, encryption.max_clock_skew_s, encryption.derived_keys_max))
+    Ok(Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max))
 }
 
 /// Everything that is wrong with the key files, where [`opener`] stops at the first.

@@ -51,10 +51,16 @@ pub struct Opener {
 }
 
 impl Opener {
-    /// An opener that allows a sender's clock to differ by this many seconds, and keeps this many derived
-    /// ciphers for the next message.
-    pub fn new(keyring: Keyring, max_clock_skew_s: u64, derived_keys_max: usize) -> Self {
-        Self { keyring, max_clock_skew_s, derived: Derived::new(derived_keys_max) }
+    /// An opener that allows a sender's clock to differ by this many seconds. It keeps a derived cipher or two
+    /// for the next message; see [`Self::keeping_derived`].
+    pub fn new(keyring: Keyring, max_clock_skew_s: u64) -> Self {
+        Self { keyring, max_clock_skew_s, derived: Derived::new(2) }
+    }
+
+    /// The same, and keeps this many derived ciphers: of topics by their master, and of ephemeral keys.
+    #[must_use]
+    pub fn keeping_derived(self, ciphers_max: usize) -> Self {
+        Self { derived: Derived::new(ciphers_max), ..self }
     }
 
     /// The keys it works with.

@@ -41,7 +41,7 @@ fn opener(topic_keys: Vec<TopicKey>) -> Opener {
         topics: topics.clone(),
         validity,
     });
-    Opener::new(Keyring::new(senders, topic_keys).unwrap(), 300, 4)
+    Opener::new(Keyring::new(senders, topic_keys).unwrap(), 300).keeping_derived(4)
 }
 
 /// What becomes of an envelope's stamp.

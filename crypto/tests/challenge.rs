@@ -115,7 +115,7 @@ fn an_answer_never_passes_for_an_envelope() {
     {
         // Even on the topic that would have its signed bytes, if there could be such a topic.
         for topic in ["", "sealmq auth 1", CLIENT] {
-            let opener = Opener::new(keyring(Validity::default()), 300, 8);
+            let opener = Opener::new(keyring(Validity::default()), 300);
             let payload = Bytes::from(answer.clone());
             for policy in [Policy::Stamped, Policy::EndToEnd] {
                 opener.open(&ReplayWindows::new(1), policy, topic, &payload, NOW).unwrap_err();

@@ -64,7 +64,7 @@ fn opener() -> Opener {
     let senders = [sender(&device(), always), sender(&gate(), always)];
     let pairs = TopicKey::from_x25519_master("master-2", &[3; 32]);
     let keys = [symmetric(), pair(), master(), pairs].map(|key| entry(key, always));
-    Opener::new(Keyring::new(senders, keys).unwrap(), SKEW_S, 8)
+    Opener::new(Keyring::new(senders, keys).unwrap(), SKEW_S)
 }
 
 fn open(policy: Policy, payload: Vec<u8>) -> Result<Opened, OpenError> {
@@ -286,7 +286,7 @@ fn validity_and_topics_of_sender_and_key_are_kept() {
         let keyring =
             Keyring::new([sender(&device(), sender_validity)], [entry(symmetric(), key_validity)]).unwrap();
         let replay = ReplayWindows::new(10);
-        Opener::new(keyring, SKEW_S, 8).open(&replay, Policy::Sealed, TOPIC, &payload, now).map(drop)
+        Opener::new(keyring, SKEW_S).open(&replay, Policy::Sealed, TOPIC, &payload, now).map(drop)
     };
     for now in [NOW - 10, NOW, NOW + 10] {
         assert_eq!(open(during, during, now), Ok(()));

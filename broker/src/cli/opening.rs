@@ -30,7 +30,7 @@ pub(super) fn opener(
     }
     let policy = if opening.is_empty() { Policy::Stamped } else { Policy::Sealed };
     let keyring = Keyring::new(believed, opening).map_err(|error| CommandError::Plain(error.to_string()))?;
-    Ok((Opener::new(keyring, u64::MAX, 1), policy))
+    Ok((Opener::new(keyring, u64::MAX), policy))
 }
 
 /// All topics.

@@ -100,7 +100,7 @@ impl KeyringText {
         let senders: Result<Vec<_>, String> = self.senders.iter().map(SenderText::sender).collect();
         let topic_keys: Result<Vec<_>, String> = self.topic_keys.iter().map(TopicKeyText::entry).collect();
         let keyring = Keyring::new(senders?, topic_keys?).map_err(|error| error.to_string())?;
-        Ok(Opener::new(keyring, self.max_clock_skew_s, 8))
+        Ok(Opener::new(keyring, self.max_clock_skew_s))
     }
 }
 
