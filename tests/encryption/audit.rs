@@ -3,7 +3,7 @@
 
 use super::{Plant, RULES, SECRET, payload_for};
 use crate::harness::log::LogLine;
-use crate::harness::packets::{suback, subscribe};
+use crate::harness::packets::{connack, suback, subscribe};
 use crate::harness::{Broker, Connect, Publish, Setup, Wire};
 use serde_json::Value;
 
@@ -197,6 +197,22 @@ fn a_reload_takes_an_auditor_off_and_puts_another_on() {
     assert_sees_nothing(&plant.broker, &mut ann);
     let restart = |line: &LogLine| line.contains("needs a restart");
     assert!(plant.broker.log().lines(restart).is_empty());
+}
+
+#[test]
+fn whoever_does_not_prove_who_he_is_is_recorded() {
+    let broker = setup().start();
+    let mut auditor = Wire::open_tls(&broker).connected(&login("auditor", "ann"), false);
+    auditor.subscribe("$SYS/broker/audit/connection/#", 0);
+    let mut guessing = Wire::open(&broker);
+    guessing.send(Connect::new("guess").user("bob").password("a very wrong guess").bytes());
+    guessing.expect(connack(false, 4));
+    let (topic, entry) = next(&mut auditor);
+    assert_eq!((topic.as_str(), &entry["event"]), ("connection/denied", &"denied".into()));
+    assert_eq!(entry["reason"], "bad-user-name-or-password", "{entry}");
+    assert_eq!((&entry["client"], &entry["user"]), (&"guess".into(), &"bob".into()), "{entry}");
+    assert_eq!(entry["addr"], guessing.local_addr().to_string());
+    assert!(!entry.to_string().contains("wrong guess"));
 }
 
 /// What a flood leaves out is counted, and told when the second is over.

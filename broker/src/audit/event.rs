@@ -16,7 +16,9 @@ const TOPIC_BYTES_MAX: usize = 1_024;
 #[serde(tag = "event", rename_all = "kebab-case")]
 pub(crate) enum Event {
     /// A message was not routed.
-    Refused(RefusedMessage),
+    Refused(Rejected),
+    /// A client was not let in, since it has not shown that it may be.
+    Denied(Rejected),
     /// Something happened to one key.
     Key(Key),
     /// A connection was closed, since too many of its stamps failed, or of its address.
@@ -62,9 +64,9 @@ pub(crate) enum Event {
     Damaged,
 }
 
-/// A message that was refused; or several, then without what differs.
+/// A message or a client that was refused; or several, then without what differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct RefusedMessage {
+pub(crate) struct Rejected {
     /// By its name.
     reason: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -175,13 +177,26 @@ impl Event {
         let (reason, in_full) = (refused.refusal.name(), extent == Extent::Whole);
         let whose = (extent != Extent::Reason).then_some(whose);
         let sender = if in_full { refused.sender() } else { None };
-        Self::Refused(RefusedMessage {
+        Self::Refused(Rejected {
             reason,
             client: whose.map(|whose| name(whose.client)),
             addr: whose.and_then(|whose| whose.addr),
             user: whose.and_then(|whose| whose.user).map(name),
             topic: in_full.then(|| cut(refused.topic().as_str(), TOPIC_BYTES_MAX)),
             sender: sender.map(|id| name(&String::from_utf8_lossy(id))),
+        })
+    }
+
+    /// A client was not let in, by the name of the reason.
+    pub(super) fn denied(reason: &'static str, whose: Whose<'_>, extent: Extent) -> Self {
+        let whose = (extent != Extent::Reason).then_some(whose);
+        Self::Denied(Rejected {
+            reason,
+            client: whose.map(|whose| cut(whose.client, NAME_BYTES_MAX)),
+            addr: whose.and_then(|whose| whose.addr),
+            user: whose.and_then(|whose| whose.user).map(|user| cut(user, NAME_BYTES_MAX)),
+            topic: None,
+            sender: None,
         })
     }
 
@@ -209,6 +224,7 @@ impl Event {
     pub(super) fn topic(&self) -> String {
         match self {
             Self::Refused(message) => format!("refused/{}", message.reason),
+            Self::Denied(_) => "connection/denied".to_owned(),
             Self::Key(key) => format!("key/{}", key.change.name()),
             Self::CutOff(_) => "connection/cut-off".to_owned(),
             Self::AddressRefused { .. } => "address/refused".to_owned(),
@@ -227,6 +243,7 @@ impl Event {
         match self {
             Self::Lost { entries } => *entries,
             Self::Refused(_)
+            | Self::Denied(_)
             | Self::Key(_)
             | Self::CutOff(_)
             | Self::AddressRefused { .. }

@@ -67,6 +67,14 @@ impl Audit {
         }
     }
 
+    /// Records that a client was not let in; of very many as with messages.
+    pub(crate) fn record_denied(&self, reason: &'static str, whose: Whose<'_>) {
+        if let Some(queue) = &self.queue {
+            let event = |extent| Event::denied(reason, whose, extent);
+            queue.push_refused((whose.addr, reason), event, Instant::now(), Timestamp::now());
+        }
+    }
+
     /// Waits until there is something to write, or `deadline` has come; none if there is no audit.
     fn take(&self, deadline: Option<Instant>) -> Option<Taken> {
         Some(self.queue.as_ref()?.take(deadline))

@@ -83,11 +83,17 @@ impl fmt::Display for Why {
 
 /// The files of a folder, opened newest first, so that one which the broker turns over meanwhile is not missed.
 pub(crate) fn of_folder(folder: &Path) -> io::Result<Vec<Part>> {
-    let (mut parts, mut seen, mut age) = (Vec::new(), BTreeSet::new(), 0);
+    let (mut parts, mut seen) = (Vec::new(), BTreeSet::new());
+    let (mut age, mut gaps) = (0, 0);
     loop {
         let path = path(folder, age);
         let part = match Part::open(&path) {
             Ok(part) => part,
+            // A crash while files were turned over leaves one place empty.
+            Err(why) if why.kind() == ErrorKind::NotFound && gaps == 0 => {
+                (gaps, age) = (gaps + 1, age + 1);
+                continue;
+            }
             Err(why) if why.kind() == ErrorKind::NotFound => return Ok(parts),
             Err(why) => return Err(why),
         };

@@ -7,6 +7,7 @@ use super::admission::Admission;
 use super::authenticate::{self, Authenticated, NotAuthenticated};
 use super::io::{Io, encode_within};
 use super::timer::Timer;
+use crate::audit::Whose;
 use crate::auth::Identity;
 use crate::broker::Broker;
 use crate::mailbox::{Command, Mailbox};
@@ -185,7 +186,10 @@ where
     connect::check_will(connect, rules).map_err(NotAdmitted::Refused)?;
     let authenticated = authenticate::greet(broker, io, connect).await.map_err(|error| match error {
         NotAuthenticated::Denied(denied) => {
-            tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(connect.user_name.as_deref()), "{denied}");
+            let user = connect.user_name.as_deref();
+            let whose = Whose { client: &client_id, addr: Some(peer.addr), user };
+            broker.audit.record_denied(denied.rule(), whose);
+            tracing::info!(client = %client_id.escape_debug(), addr = %peer.addr, user = shortened(user), "{denied}");
             NotAdmitted::Refused(Refused { reason: denied.reason(), rule: denied.rule() })
         }
         NotAuthenticated::Protocol(error) => NotAdmitted::Protocol(error),
