@@ -20,7 +20,8 @@ pub(crate) struct Stamp {
 }
 
 impl Stamp {
-    fn bytes(self) -> [u8; STAMP_BYTES] {
+    /// As they stand in a payload.
+    pub(crate) fn bytes(self) -> [u8; STAMP_BYTES] {
         let mut bytes = [0; STAMP_BYTES];
         bytes[..8].copy_from_slice(&self.sent_ns.to_le_bytes());
         bytes[8..12].copy_from_slice(&self.publisher.to_le_bytes());

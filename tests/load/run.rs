@@ -114,13 +114,13 @@ impl Run {
             }
             let id = format!("subscriber-{above}-{n}");
             let connect = packets::connect(version, &id, !shape.persistent, &properties);
-            let client = Client::connect(broker.addr, version, &connect, Some((&filter, shape.qos)))?;
+            let client = Client::connect(broker.listener(0)?, version, &connect, Some((&filter, shape.qos)))?;
             subscribers.push(Subscriber { client, next: vec![0; shape.pubs] });
         }
         let mut publishers = Vec::new();
         for n in 0..shape.pubs {
             let connect = packets::connect(version, &format!("publisher-{n}"), true, &[]);
-            let client = Client::connect(broker.addr, version, &connect, None)?;
+            let client = Client::connect(broker.listener(0)?, version, &connect, None)?;
             let message = Message {
                 topic: &topic(n),
                 alias: aliases.then_some(ALIAS),
