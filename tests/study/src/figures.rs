@@ -127,23 +127,21 @@ fn stamps(study: &Study) -> Chart {
 }
 
 fn batches(study: &Study) -> Chart {
-    let (size, mut series, mut points, mut marks) = (study.reading(), Vec::new(), Vec::new(), Vec::new());
+    let (size, mut panels, mut marks) = (study.reading(), Vec::new(), Vec::new());
     for backend in study.backends() {
         let batches: Vec<_> = study.batches(backend).into_iter().map(|(n, ns)| (number(n), ns)).collect();
         let alone = study.ns(backend, "Ed25519", Operation::Verify, size);
         let level = alone.map(|ns| batches.iter().map(|(n, _)| (*n, ns)).collect());
         marks = batches.iter().map(|(n, _)| *n).collect();
-        series.push(format!("batch, {}", backend.name()));
-        points.push(batches);
-        series.push("one by one".to_owned());
-        points.push(level.unwrap_or_default());
+        let points = vec![batches, level.unwrap_or_default()];
+        panels.push(Panel { title: backend.name().to_owned(), points, groups: Vec::new() });
     }
     Chart {
         name: "batches",
         title: "Ed25519: what one stamp costs when many are checked at once".to_owned(),
-        note: "Each stamp of another sender. Lower is better.".to_owned(),
-        series,
-        panels: vec![Panel { points, ..Panel::default() }],
+        note: "Each stamp of another sender. Lower is better; both axes are logarithmic.".to_owned(),
+        series: ["in batches", "one by one"].map(str::to_owned).to_vec(),
+        panels,
         value: Scale::logarithmic("time for one stamp", Unit::Time),
         body: Body::Lines(Scale::logarithmic("stamps checked at once", Unit::Number).marked_at(marks)),
     }

@@ -21,6 +21,8 @@ const STALLED: Duration = Duration::from_secs(20);
 const WINDOW: usize = 1_000;
 /// Payloads made beforehand, of a whole fleet.
 const READY_MAX: usize = 1_000_000;
+/// Of each device at least, however long that takes.
+const ROUNDS_MIN: usize = 10;
 /// The subscriber; device n has the token n.
 const SUBSCRIBER: Token = Token(usize::MAX >> 1);
 
@@ -53,6 +55,13 @@ pub(super) struct Paced {
 pub(super) struct Full {
     pub(super) per_s: f64,
     pub(super) cpu_s_per_million: f64,
+}
+
+/// How far it was at one moment.
+struct Mark {
+    at: Instant,
+    cpu_s: f64,
+    messages: u32,
 }
 
 /// A fleet that is connected, and its subscriber.
@@ -155,30 +164,42 @@ impl<'a> Run<'a> {
         device.link.flush()
     }
 
-    /// All devices send what they may: a fifth of the time to warm up, then for this long, or until one has
-    /// nothing left that was made beforehand.
+    /// All devices send what they may: a fifth to warm up, then for this long, or until one has nothing left
+    /// that was made beforehand.
     pub(super) fn full(&mut self, time: Duration, broker: &Broker) -> Result<Full> {
         self.make_ready(time)?;
+        let ready: usize = self.devices.iter().map(|device| device.ready.len()).sum();
+        let warm = self.arrived.messages.saturating_add(u32::try_from(ready / 5)?);
         let share = u32::try_from((WINDOW / self.devices.len()).max(1))?;
         self.woken.extend(0..self.devices.len());
-        let start = Instant::now();
-        let mut mark = None;
+        let begin = self.mark(broker)?;
+        let mut warmed_up = None;
         loop {
             let is_empty = self.send_all(share)?;
-            let elapsed = start.elapsed();
-            if mark.is_none() && elapsed >= time / 5 {
-                mark = Some((Instant::now(), cpu_s(broker)?, self.arrived.messages));
+            let is_warm = begin.at.elapsed() >= time / 5 || (ready > 0 && self.arrived.messages >= warm);
+            if warmed_up.is_none() && is_warm {
+                warmed_up = Some(self.mark(broker)?);
             }
-            if is_empty || elapsed >= time * 6 / 5 {
+            if is_empty {
+                // The rest is on its way, and counts.
+                self.settle()?;
+            }
+            if is_empty || begin.at.elapsed() >= time * 6 / 5 {
                 break;
             }
             self.turn(STALLED)?;
         }
-        let (since, cpu_before, messages_before) = mark.context("too little was made beforehand")?;
-        let messages = f64::from(self.arrived.messages - messages_before);
-        let (seconds, cpu) = (since.elapsed().as_secs_f64(), cpu_s(broker)? - cpu_before);
+        let (begin, end) = (warmed_up.unwrap_or(begin), self.mark(broker)?);
+        let messages = f64::from(end.messages - begin.messages);
         self.settle()?;
-        Ok(Full { per_s: messages / seconds, cpu_s_per_million: cpu / messages * 1e6 })
+        Ok(Full {
+            per_s: messages / (end.at - begin.at).as_secs_f64(),
+            cpu_s_per_million: (end.cpu_s - begin.cpu_s) / messages * 1e6,
+        })
+    }
+
+    fn mark(&self, broker: &Broker) -> Result<Mark> {
+        Ok(Mark { at: Instant::now(), cpu_s: cpu_s(broker)?, messages: self.arrived.messages })
     }
 
     /// Makes envelopes on all cores, since one thread is no match for the broker; twice the time of sending.
@@ -193,9 +214,9 @@ impl<'a> Run<'a> {
         std::thread::scope(|scope| {
             let made = self.devices.chunks_mut(share).map(|part| {
                 scope.spawn(move || -> Result<()> {
-                    for _ in 0..most {
+                    for round in 0..most {
                         // Whole rounds, so that all devices have as many.
-                        if Instant::now() >= end {
+                        if round >= ROUNDS_MIN && Instant::now() >= end {
                             break;
                         }
                         for device in &mut *part {

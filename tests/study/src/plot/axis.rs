@@ -17,6 +17,7 @@ impl Unit {
     /// With as many digits as help: `370 ns`, `1.3 µs`, `4 KiB`, `12,500`.
     pub(crate) fn write(self, value: f64) -> String {
         match self {
+            _ if value == 0.0 => "0".to_owned(),
             Self::Time if value >= 1e9 => format!("{} s", digits(value / 1e9)),
             Self::Time if value >= 1e6 => format!("{} ms", digits(value / 1e6)),
             Self::Time if value >= 1e3 => format!("{} µs", digits(value / 1e3)),
@@ -174,7 +175,7 @@ mod tests {
             (Unit::Bytes, 65_536.0, "64 KiB"),
             (Unit::Number, 1_234_567.0, "1,234,567"),
             (Unit::Number, 0.42, "0.42"),
-            (Unit::Number, 0.0, "0"),
+            (Unit::Time, 0.0, "0"),
             (Unit::Seconds, 100.0, "100 s"),
         ];
         for (unit, value, text) in cases {

@@ -7,7 +7,7 @@ use anyhow::Result;
 use plotters::prelude::DrawingBackend;
 
 /// Room for the name of a group, if there is one panel or if there are more.
-const NAMES: [f64; 2] = [170.0, 130.0];
+const NAMES: [f64; 2] = [180.0, 144.0];
 /// Room for the value behind the longest bar.
 const VALUE: f64 = 66.0;
 const ABOVE: f64 = 22.0;
@@ -50,8 +50,8 @@ pub(super) fn paint<DB: DrawingBackend>(
     let x_of = |value: f64| left + (right - left) * axis.place(value);
     for mark in &axis.marks {
         pen.guide((x_of(*mark), top), (x_of(*mark), bottom))?;
-        pen.figure(&chart.value.unit.write(*mark), (x_of(*mark), bottom + 13.0), Stand::Middle)?;
     }
+    pen.figures_below(&axis, chart.value.unit, &x_of, bottom + 14.0)?;
     pen.figure(&chart.value.label, (f64::midpoint(left, right), bottom + 33.0), Stand::Middle)?;
     for (n, (name, values)) in panel.groups.iter().enumerate() {
         let begin = top + group_height(chart) * count(n) + GAP / 2.0;

@@ -21,7 +21,7 @@ pub(super) fn paint<DB: DrawingBackend>(
     let x_axis =
         over.over(chart.panels.iter().flat_map(|panel| panel.points.iter().flatten().map(|(x, _)| *x)));
     let y_axis = chart.value.over(chart.panels.iter().flat_map(Panel::values));
-    let (left, right) = (place.left + LEFT, place.right - 8.0);
+    let (left, right) = (place.left + LEFT, place.right - 18.0);
     let (top, bottom) = (place.top + ABOVE, place.bottom - BELOW);
     let x_of = |value: f64| left + (right - left) * x_axis.place(value);
     let y_of = |value: f64| bottom - (bottom - top) * y_axis.place(value);
@@ -31,8 +31,8 @@ pub(super) fn paint<DB: DrawingBackend>(
     }
     for mark in &x_axis.marks {
         pen.guide((x_of(*mark), top), (x_of(*mark), bottom))?;
-        pen.figure(&over.unit.write(*mark), (x_of(*mark), bottom + 14.0), Stand::Middle)?;
     }
+    pen.figures_below(&x_axis, over.unit, &x_of, bottom + 14.0)?;
     pen.figure(&over.label, (f64::midpoint(left, right), bottom + 36.0), Stand::Middle)?;
     pen.figure(&chart.value.label, (place.left + 2.0, f64::midpoint(top, bottom)), Stand::Upright)?;
     for (series, points) in panel.points.iter().enumerate() {

@@ -12,8 +12,7 @@ mod pen;
 use anyhow::{Context, Result, bail};
 pub(crate) use axis::{Scale, Unit, digits};
 use pen::Pen;
-use plotters::coord::Shift;
-use plotters::drawing::{DrawingArea, IntoDrawingArea};
+use plotters::drawing::IntoDrawingArea;
 use plotters::prelude::{BitMapBackend, DrawingBackend, SVGBackend};
 use std::io::BufWriter;
 use std::path::Path;
@@ -22,6 +21,8 @@ use std::path::Path;
 const WIDTH: u32 = 960;
 /// The PNG has so many pixels for each of the SVG.
 const PNG_SCALE: u32 = 2;
+/// Its letters stand higher than those of the SVG, by this share of their size.
+const PNG_DROP: f64 = 0.17;
 /// Where the panels begin, below title, note and legend.
 const TOP: f64 = 92.0;
 const MARGIN: f64 = 20.0;
@@ -80,7 +81,11 @@ impl Chart {
         pen::register_fonts()?;
         let size = (WIDTH, self.height());
         let mut svg = String::new();
-        self.paint(&SVGBackend::with_string(&mut svg, size).into_drawing_area(), 1)?;
+        {
+            let area = SVGBackend::with_string(&mut svg, size).into_drawing_area();
+            self.paint(&Pen::new(&area, 1, 0.0))?;
+            area.present()?;
+        }
         let path = folder.join(self.name).with_extension("svg");
         std::fs::write(&path, svg).with_context(|| format!("cannot write {}", path.display()))?;
         self.draw_png(&folder.join(self.name).with_extension("png"), size)
@@ -89,7 +94,11 @@ impl Chart {
     fn draw_png(&self, path: &Path, (width, height): (u32, u32)) -> Result<()> {
         let size = (width * PNG_SCALE, height * PNG_SCALE);
         let mut pixels = vec![0; size.0 as usize * size.1 as usize * 3];
-        self.paint(&BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area(), PNG_SCALE)?;
+        {
+            let area = BitMapBackend::with_buffer(&mut pixels, size).into_drawing_area();
+            self.paint(&Pen::new(&area, PNG_SCALE, PNG_DROP))?;
+            area.present()?;
+        }
         let file = std::fs::File::create(path).with_context(|| format!("cannot write {}", path.display()))?;
         let mut encoder = png::Encoder::new(BufWriter::new(file), size.0, size.1);
         encoder.set_color(png::ColorType::Rgb);
@@ -105,11 +114,7 @@ impl Chart {
         }
     }
 
-    fn paint<DB: DrawingBackend>(&self, area: &DrawingArea<DB, Shift>, scale: u32) -> Result<()>
-    where
-        DB::ErrorType: 'static,
-    {
-        let pen = Pen::new(area, scale);
+    fn paint<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>) -> Result<()> {
         pen.clear()?;
         pen.title(&self.title, (MARGIN, 18.0))?;
         pen.small(&self.note, (MARGIN, 44.0))?;
@@ -119,14 +124,10 @@ impl Chart {
             pen.label(name, (x + 16.0, 70.0))?;
             x += 16.0 + pen.width_of(name)? + 22.0;
         }
-        self.paint_panels(&pen)?;
-        area.present().map_err(|error| anyhow::anyhow!("{error}"))
+        self.paint_panels(pen)
     }
 
-    fn paint_panels<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>) -> Result<()>
-    where
-        DB::ErrorType: 'static,
-    {
+    fn paint_panels<DB: DrawingBackend>(&self, pen: &Pen<'_, DB>) -> Result<()> {
         let count = count(self.panels.len());
         if self.panels.is_empty() {
             bail!("{} has nothing to show", self.name);

@@ -1,12 +1,13 @@
 //! What is drawn with: text, lines and marks, in the coordinates of the SVG whatever the backend is.
 
+use super::axis::{Axis, Unit};
 use anyhow::{Result, anyhow};
 use plotters::coord::Shift;
 use plotters::drawing::{DrawingArea, DrawingAreaErrorKind};
 use plotters::element::{Circle, Cross, PathElement, Polygon, Rectangle, Text, TriangleMarker};
 use plotters::prelude::{Color, DrawingBackend, RGBColor, ShapeStyle};
 use plotters::style::text_anchor::{HPos, Pos, VPos};
-use plotters::style::{FontStyle, FontTransform, IntoFont, TextStyle, register_font};
+use plotters::style::{FontDesc, FontFamily, FontStyle, FontTransform, TextStyle, register_font};
 
 /// Told apart by all eyes (Okabe and Ito), strong ones first.
 const COLOURS: [RGBColor; 6] = [
@@ -49,15 +50,17 @@ pub(super) fn register_fonts() -> Result<()> {
 pub(super) struct Pen<'a, DB: DrawingBackend> {
     area: &'a DrawingArea<DB, Shift>,
     scale: u32,
+    /// Of the size of a text, how much lower it has to stand to be in the middle.
+    drop: f64,
 }
 
 type Point = (f64, f64);
 type Drawn<DB> = std::result::Result<(), DrawingAreaErrorKind<<DB as DrawingBackend>::ErrorType>>;
 
 impl<'a, DB: DrawingBackend> Pen<'a, DB> {
-    /// A pen that draws so many times as large.
-    pub(super) fn new(area: &'a DrawingArea<DB, Shift>, scale: u32) -> Self {
-        Self { area, scale }
+    /// A pen that draws so many times as large; `drop` is that of the backend.
+    pub(super) fn new(area: &'a DrawingArea<DB, Shift>, scale: u32, drop: f64) -> Self {
+        Self { area, scale, drop }
     }
 
     /// White.
@@ -67,32 +70,52 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
 
     /// What all is about.
     pub(super) fn title(&self, text: &str, at: Point) -> Result<()> {
-        self.text(text, at, self.font(17, FontStyle::Bold, INK, Stand::Right))
+        self.text(text, at, self.font(20, FontStyle::Bold, INK, Stand::Right))
     }
 
     /// What one part is about.
     pub(super) fn strong(&self, text: &str, at: Point) -> Result<()> {
-        self.text(text, at, self.font(13, FontStyle::Bold, INK, Stand::Right))
+        self.text(text, at, self.font(15, FontStyle::Bold, INK, Stand::Right))
     }
 
     /// A name.
     pub(super) fn label(&self, text: &str, at: Point) -> Result<()> {
-        self.text(text, at, self.font(13, FontStyle::Normal, INK, Stand::Right))
+        self.text(text, at, self.font(15, FontStyle::Normal, INK, Stand::Right))
     }
 
     /// A remark.
     pub(super) fn small(&self, text: &str, at: Point) -> Result<()> {
-        self.text(text, at, self.font(12, FontStyle::Normal, GREY, Stand::Right))
+        self.text(text, at, self.font(14, FontStyle::Normal, GREY, Stand::Right))
     }
 
     /// A number, or the name of an axis.
     pub(super) fn figure(&self, text: &str, at: Point, stand: Stand) -> Result<()> {
-        self.text(text, at, self.font(12, FontStyle::Normal, INK, stand))
+        self.text(text, at, self.font(14, FontStyle::Normal, INK, stand))
+    }
+
+    /// The numbers of an axis that lies; those that have no room beside the one before are left out.
+    pub(super) fn figures_below(
+        &self,
+        axis: &Axis,
+        unit: Unit,
+        x_of: &dyn Fn(f64) -> f64,
+        y: f64,
+    ) -> Result<()> {
+        let mut free_from = f64::NEG_INFINITY;
+        for mark in &axis.marks {
+            let (text, x) = (unit.write(*mark), x_of(*mark));
+            let half = self.width_of(&text)? / 2.0;
+            if x - half >= free_from {
+                self.figure(&text, (x, y), Stand::Middle)?;
+                free_from = x + half + 6.0;
+            }
+        }
+        Ok(())
     }
 
     /// How wide a name is.
     pub(super) fn width_of(&self, text: &str) -> Result<f64> {
-        let style = self.font(13, FontStyle::Normal, INK, Stand::Right);
+        let style = self.font(15, FontStyle::Normal, INK, Stand::Right);
         let (width, _) = self.area.estimate_text_size(text, &style).map_err(|error| anyhow!("{error}"))?;
         Ok(f64::from(width) / f64::from(self.scale))
     }
@@ -147,11 +170,15 @@ impl<'a, DB: DrawingBackend> Pen<'a, DB> {
     }
 
     fn text(&self, text: &str, at: Point, style: TextStyle<'static>) -> Result<()> {
-        done::<DB>(self.area.draw(&Text::new(text.to_owned(), self.pixel(at), style)))
+        let (x, y) = at;
+        // What is upright is moved by its backend as if it lay.
+        let is_upright = matches!(style.font.get_transform(), FontTransform::Rotate270);
+        let lower = if is_upright { 0.0 } else { style.font.get_size() / f64::from(self.scale) * self.drop };
+        done::<DB>(self.area.draw(&Text::new(text.to_owned(), self.pixel((x, y + lower)), style)))
     }
 
     fn font(&self, size: u32, style: FontStyle, ink: RGBColor, stand: Stand) -> TextStyle<'static> {
-        let font = (FAMILY, size * self.scale).into_font().style(style);
+        let font = FontDesc::new(FontFamily::Name(FAMILY), f64::from(size * self.scale), style);
         let (font, h_pos) = match stand {
             Stand::Right => (font, HPos::Left),
             Stand::Left => (font, HPos::Right),
