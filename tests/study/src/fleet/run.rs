@@ -97,15 +97,15 @@ impl<'a> Run<'a> {
             bail!("the subscription is not granted: {granted:02x?}");
         }
         let subscriber = opening.open()?;
-        let cpu_s = cpu_s(broker)?;
+        let used_before = cpu_s(broker)?;
         let mut devices = Vec::new();
         for n in 0..clients.keys.len() {
             devices.push(device(clients, n, plaintext_bytes, broker)?);
         }
         let count = number(devices.len());
         let bytes: u64 = devices.iter().map(|device| device.link.bytes()).sum();
-        let cpu_ms = (self::cpu_s(broker)? - cpu_s) * 1e3 / count;
-        let connecting = Connecting { bytes: float(bytes) / count, cpu_ms };
+        let used = cpu_s(broker)? - used_before;
+        let connecting = Connecting { bytes: float(bytes) / count, cpu_ms: used * 1e3 / count };
         let mut run = Self {
             connecting,
             begin: Instant::now(),
