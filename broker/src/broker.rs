@@ -6,8 +6,10 @@
 use crate::audit::{self, Audit, Declared, Event, Whose};
 use crate::auth::acl::Permissions;
 use crate::auth::{Auth, Identity, Senders};
+use crate::egress::SubscriberKeys;
 use crate::error::StartError;
 use crate::failed_stamps::FailedStamps;
+use crate::identity::{self, Stamps};
 use crate::ingress::Ingress;
 use crate::ingress::ahead::SetAside;
 use crate::ingress::message::Submission;
@@ -26,7 +28,7 @@ use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
-use sealmq_crypto::{Keyring, ReplayWindows};
+use sealmq_crypto::{Keyring, ReplayWindows, SenderKey};
 use sealmq_protocol::codec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -46,6 +48,7 @@ pub(crate) struct Broker {
     pub(crate) verifier: Verifier,
     /// Messages of a client that wait for an envelope before them, at most.
     pub(crate) unchecked_max: usize,
+    pub(crate) stamps: Stamps,
     pub(crate) store: Arc<Store>,
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
@@ -66,6 +69,10 @@ pub(crate) struct Rulebook {
     pub(crate) auth: Auth,
     /// What may be routed.
     pub(crate) ingress: Ingress,
+    /// What the broker stamps with.
+    pub(crate) identity: Arc<SenderKey>,
+    /// For whom it seals.
+    pub(crate) subscriber_keys: SubscriberKeys,
     acl: Vec<AclRule>,
     /// Who may see the audit.
     auditors: Vec<String>,
@@ -77,6 +84,20 @@ impl Rulebook {
     /// Reads every file that the configuration names. Listeners stay as they run: of those in the
     /// configuration, one with the same address may bring a new certificate.
     pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
+        if let Some(warning) = identity::warning(config) {
+            tracing::warn!("{warning}");
+        }
+        Self::with_identity(config, running, identity::load(config)?)
+    }
+
+    /// The same, of a broker that has no files.
+    #[cfg(test)]
+    pub(crate) fn for_tests(config: &Config) -> Self {
+        let identity = SenderKey::generate(config.identity.id.as_str()).unwrap();
+        Self::with_identity(config, &[], identity).unwrap()
+    }
+
+    fn with_identity(config: &Config, running: &[Listener], identity: SenderKey) -> Result<Self, StartError> {
         let tls = running.iter().enumerate().map(|(place, running)| {
             let same = |listener: &&Listener| listener.bind == running.bind && listener.tls.is_some();
             let there = config.listeners.get(place).filter(same);
@@ -87,6 +108,8 @@ impl Rulebook {
             edition: 0,
             auth: Auth::load(&config.auth)?,
             ingress: Ingress::new(config.policies.clone(), &config.senders, crate::keys::opener(config)?),
+            identity: Arc::new(identity),
+            subscriber_keys: SubscriberKeys::load(config)?,
             acl: config.acl.clone(),
             auditors: config.audit.users.clone(),
             declared: Declared::of(config),
@@ -182,6 +205,7 @@ impl Broker {
             verifier: Verifier::new(replay.clone(), metrics.clone()),
             unchecked_max: config.encryption.unchecked_max,
             replay,
+            stamps: Stamps::new(),
             limits,
             router,
             store,

@@ -5,7 +5,7 @@
 
 use crate::cli::{ServeOptions, greeting, keys};
 use crate::listener::development;
-use crate::{files, server};
+use crate::{files, identity, server};
 use anyhow::Context;
 use sealmq_config::Config;
 use std::io::{IsTerminal, Write};
@@ -25,6 +25,9 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
     if options.is_development() {
         development::ensure(&config.data_dir)?;
         keys::ensure_development(&config)?;
+    }
+    if identity::ensure(&config)? {
+        tracing::info!(file = %config.identity.file(&config.data_dir).display(), "made the broker's identity");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(run(options, &config))

@@ -162,7 +162,7 @@ mod tests {
         config.limits.queue_full = QueueFull::DropOldest;
         let disk = Arc::new(SimulatedDisk::default());
         let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
-        let rulebook = Rulebook::load(&config, &[]).unwrap();
+        let rulebook = Rulebook::for_tests(&config);
         let broker = Broker::new(&config, rulebook, Arc::new(store), recovered);
         let claim = Claim { client_id: &"dev".into(), user: None, clean_start: true, persistent: true };
         let Claimed { mut session, mailbox, .. } = broker.registry.claim(claim).await.unwrap();

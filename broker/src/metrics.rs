@@ -38,7 +38,7 @@ pub(crate) struct Metrics {
     pub(crate) publish_dropped: Counter,
     /// Messages not delivered since their message expiry was over.
     pub(crate) publish_expired: Counter,
-    /// Confidential messages not shown to a subscriber on a plaintext connection.
+    /// Confidential messages not shown to a subscriber whose connection is not fit for them.
     pub(crate) confidential_withheld: Counter,
     /// Envelopes examined, whatever was found.
     pub(crate) envelopes_examined: Counter,
@@ -46,6 +46,8 @@ pub(crate) struct Metrics {
     pub(crate) envelope_batches: Counter,
     /// Envelopes opened, or stamps found good.
     pub(crate) envelopes_opened: Counter,
+    /// Envelopes made for subscribers without TLS.
+    pub(crate) envelopes_resealed: Counter,
     /// Repetitions of the protocol (DUP, same packet id, same bytes), acknowledged and not delivered twice.
     pub(crate) envelopes_repeated: Counter,
     /// Connections that got a CONNACK that says yes.

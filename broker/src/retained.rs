@@ -33,6 +33,13 @@ pub(crate) struct Page {
     pub(crate) next: Option<TopicName>,
 }
 
+impl Page {
+    /// The only one, with what there is.
+    pub(crate) fn of(message: Option<Arc<Message>>) -> Self {
+        Self { messages: message.into_iter().collect(), next: None }
+    }
+}
+
 /// No room for another retained message.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;

@@ -3,13 +3,15 @@
 use crate::audit::{self, Event};
 use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
+use crate::handout;
 use crate::keeper;
 use crate::listener::{self, Listening};
 use crate::sys_topics;
 use sealmq_config::Config;
 use sealmq_config::audit::Audit;
 use sealmq_config::auth::Auth;
-use sealmq_config::encryption::Payload;
+use sealmq_config::egress::Egress;
+use sealmq_config::encryption::{Payload, Policy};
 use std::future::Future;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -44,6 +46,7 @@ pub(crate) async fn run(
     }
     let auditing = audit::start(&broker, config)?;
     warn_of_sealed_without_tls(config);
+    log_identity(&broker.rules());
     listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
@@ -52,6 +55,7 @@ pub(crate) async fn run(
     tasks.spawn(publish_due_wills(broker.clone()));
     tasks.spawn(end_sessions(broker.clone()));
     tasks.spawn(expire_retained(broker.clone()));
+    tasks.spawn(handout::follow_times(broker.clone()));
     tasks
         .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
 
@@ -123,6 +127,7 @@ fn apply(broker: &Broker, config: &Config, running: &Config) {
             broker.replace_rules(rulebook);
             events.push(Event::Reloaded { senders, topic_keys });
             broker.audit.record_all(events);
+            log_identity(&broker.rules());
             tracing::info!("reloaded: keys, policies, permissions, passwords, certificates");
             if needs_restart(config, running) {
                 tracing::warn!("something else has changed in the configuration too, which needs a restart");
@@ -135,12 +140,20 @@ fn apply(broker: &Broker, config: &Config, running: &Config) {
     }
 }
 
+/// Says who this broker is, so that it can be compared with what devices were given.
+fn log_identity(rules: &Rulebook) {
+    let key = rules.identity.public();
+    tracing::info!(id = %key.id().escape_ascii(), fingerprint = key.thumbprint(), "the broker's identity");
+}
+
 /// Whether a new configuration differs in more than a reload takes up.
 fn needs_restart(config: &Config, running: &Config) -> bool {
     let reloaded = Config {
         acl: config.acl.clone(),
+        identity: config.identity.clone(),
         senders: config.senders.clone(),
         topic_keys: config.topic_keys.clone(),
+        subscriber_keys: config.subscriber_keys.clone(),
         policies: config.policies.clone(),
         encryption: config.encryption.clone(),
         auth: Auth { client_id_prefixes: running.auth.client_id_prefixes.clone(), ..config.auth.clone() },
@@ -152,8 +165,14 @@ fn needs_restart(config: &Config, running: &Config) -> bool {
 
 /// Sealed topics are for secure connections alone: without a TLS listener nobody can receive them.
 fn warn_of_sealed_without_tls(config: &Config) {
-    let sealed = config.policies.iter().any(|policy| policy.payload == Payload::Sealed);
+    let has_keys = !config.subscriber_keys.is_empty();
+    let withheld = |policy: &Policy| {
+        policy.payload == Payload::Sealed && !(has_keys && policy.egress == Egress::SecureOrSealed)
+    };
+    let sealed = config.policies.iter().any(withheld);
     if sealed && config.listeners.iter().all(|listener| listener.tls.is_none()) {
-        tracing::warn!("there are sealed topics and no TLS listener: nobody can receive what is sealed");
+        tracing::warn!(
+            "there are sealed topics and no TLS listener: nobody can receive what is sealed there"
+        );
     }
 }

@@ -60,6 +60,7 @@ fn report(broker: &Broker) -> impl Iterator<Item = (String, String)> {
         ("envelopes/batches", metrics.envelope_batches.value()),
         ("envelopes/opened", metrics.envelopes_opened.value()),
         ("envelopes/repeated", metrics.envelopes_repeated.value()),
+        ("envelopes/resealed", metrics.envelopes_resealed.value()),
         ("envelopes/withheld", metrics.confidential_withheld.value()),
     ];
     let refused = metrics.refusals().map(|(name, count)| (format!("refused/{name}"), count));

@@ -224,7 +224,7 @@ mod tests {
 
     fn rules() -> Arc<Rulebook> {
         let config = Config { policies: vec![Policy::development()], ..Config::default() };
-        Arc::new(Rulebook::load(&config, &[]).unwrap())
+        Arc::new(Rulebook::for_tests(&config))
     }
 
     fn group(rules: &Arc<Rulebook>, payloads: &[&'static [u8]], suspect: bool) -> Group {

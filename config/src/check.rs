@@ -3,6 +3,8 @@
 //! Runs only when every key by itself is right, so the indices here are those of the file.
 
 use crate::Config;
+use crate::egress::{Holder, SubscriberKey};
+use crate::encryption::Payload;
 use crate::listener::Listener;
 use crate::report::Report;
 use crate::storage::Durability;
@@ -13,8 +15,11 @@ pub(crate) fn check(config: &Config, report: &mut Report) {
     listeners(&config.listeners, report);
     nobody_may_connect(config, report);
     unique("sender", "id", config.senders.iter().map(|sender| sender.id.as_str()), report);
+    identity(config, report);
     unique("topic_key", "id", config.topic_keys.iter().map(|key| key.id.as_str()), report);
+    subscriber_keys(config, report);
     policies(config, report);
+    egress(config, report);
     placeholders(config, report);
     async_interval(config, report);
 }
@@ -63,6 +68,42 @@ fn unique<'c>(list: &str, name: &str, values: impl Iterator<Item = &'c str>, rep
             report.wrong(&format!("{list}[{at}].{name}"), &format!("{value:?}"), &allowed);
         } else {
             seen.insert(value, at);
+        }
+    }
+}
+
+/// Whoever checks a stamp goes by the id in it.
+fn identity(config: &Config, report: &mut Report) {
+    let id = &config.identity.id;
+    if let Some(at) = config.senders.iter().position(|sender| sender.id == *id) {
+        report.wrong("identity.id", &format!("{id:?}"), &format!("one that sender[{at}] does not have"));
+    }
+}
+
+/// One key for each: of two, nobody could tell which a subscriber can open with.
+fn subscriber_keys(config: &Config, report: &mut Report) {
+    let named = |entry: &SubscriberKey| match &entry.holder {
+        Holder::Client(client) => ("client", client.clone()),
+        Holder::User(user) => ("user", user.clone()),
+    };
+    let mut seen = BTreeMap::new();
+    for (at, (name, holder)) in config.subscriber_keys.iter().map(named).enumerate() {
+        if let Some(earlier) = seen.get(&(name, holder.clone())) {
+            let allowed = format!("one that subscriber_key[{earlier}] does not have already");
+            report.wrong(&format!("subscriber_key[{at}].{name}"), &format!("{holder:?}"), &allowed);
+        } else {
+            seen.insert((name, holder), at);
+        }
+    }
+}
+
+/// Only what was sealed is confidential; whoever sets an egress elsewhere counts on more than there is.
+fn egress(config: &Config, report: &mut Report) {
+    for (at, policy) in config.policies.iter().enumerate() {
+        let path = format!("policy[{at}].egress");
+        if policy.payload != Payload::Sealed && report.is_set(&path) {
+            let found = "an egress of what is not confidential";
+            report.wrong(&path, found, "with payload = \"sealed\" only");
         }
     }
 }

@@ -1,5 +1,6 @@
 //! `[[sender]]`, `[[topic_key]]`, `[[policy]]` and `[encryption]`: what is sealed, and with which keys.
 
+use crate::egress::Egress;
 use crate::reader::{Reader, defaults};
 use sealmq_protocol::TopicFilter;
 use std::path::{Path, PathBuf};
@@ -98,19 +99,23 @@ pub struct Policy {
     pub payload: Payload,
     /// What happens to an MQTT 3.1.1 publisher whose message is refused.
     pub on_refusal: OnRefusal,
+    /// How a message may leave that was sealed.
+    pub egress: Egress,
 }
 
 impl Policy {
     /// The one of a broker without configuration file: `sealed/#` is sealed.
     pub fn development() -> Self {
-        Self { topics: development_topics(), payload: Payload::Sealed, on_refusal: OnRefusal::Drop }
+        let topics = development_topics();
+        Self { topics, payload: Payload::Sealed, on_refusal: OnRefusal::Drop, egress: Egress::Secure }
     }
 
     pub(crate) fn read(policy: &mut Reader<'_>) -> Option<Self> {
         let topics = policy.filters("topics");
         let payload = policy.choice("payload", &Payload::NAMES, None);
         let on_refusal = policy.choice("on_refusal", &OnRefusal::NAMES, Some(OnRefusal::Drop));
-        Some(Self { topics: topics?, payload: payload?, on_refusal: on_refusal? })
+        let egress = policy.choice_or("egress", &Egress::NAMES, Egress::Secure);
+        Some(Self { topics: topics?, payload: payload?, on_refusal: on_refusal?, egress })
     }
 }
 

@@ -10,8 +10,10 @@
 
 pub mod audit;
 pub mod auth;
+pub mod egress;
 pub mod encryption;
 pub mod error;
+pub mod identity;
 pub mod limits;
 pub mod listener;
 pub mod mqtt;
@@ -46,10 +48,14 @@ pub struct Config {
     pub auth: auth::Auth,
     /// Who may publish and subscribe where; empty: everybody everywhere.
     pub acl: Vec<auth::AclRule>,
+    /// Who the broker is to those who check its stamps.
+    pub identity: identity::Identity,
     /// Enrolled senders: whose stamps count, and on which topics.
     pub senders: Vec<encryption::Sender>,
     /// Keys that open sealed payloads.
     pub topic_keys: Vec<encryption::TopicKey>,
+    /// Subscribers who can open envelopes.
+    pub subscriber_keys: Vec<egress::SubscriberKey>,
     /// What a payload must be, by topic; the first that matches counts.
     pub policies: Vec<encryption::Policy>,
     /// Settings of the envelope.
@@ -91,8 +97,10 @@ impl Config {
             listeners: root.list("listener", listener::Listener::read),
             auth: root.section("auth", auth::Auth::read),
             acl: root.list("acl", auth::AclRule::read),
+            identity: root.section("identity", identity::Identity::read),
             senders: root.list("sender", encryption::Sender::read),
             topic_keys: root.list("topic_key", encryption::TopicKey::read),
+            subscriber_keys: root.list("subscriber_key", egress::SubscriberKey::read),
             policies: root.list("policy", encryption::Policy::read),
             encryption: root.section("encryption", encryption::Encryption::read),
             mqtt: root.section("mqtt", mqtt::Mqtt::read),

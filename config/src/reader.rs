@@ -46,6 +46,11 @@ impl<'r> Reader<'r> {
         }
     }
 
+    /// Reports what one key alone cannot know.
+    pub(crate) fn wrong(&mut self, name: &str, found: &str, allowed: &str) {
+        self.report.wrong(&join(&self.path, name), found, allowed);
+    }
+
     /// A key of any kind: `parse` answers `None` where the value is not `allowed`.
     pub(crate) fn value<T>(
         &mut self,
@@ -155,7 +160,15 @@ impl<'r> Reader<'r> {
     }
 
     pub(crate) fn id(&mut self, name: &str) -> Option<String> {
-        self.value(name, "a text of 1 to 255 bytes", REQUIRED, |value| {
+        self.id_value(name, REQUIRED)
+    }
+
+    pub(crate) fn id_or(&mut self, name: &str, default: &str) -> String {
+        self.id_value(name, &format!("\"{default}\"")).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn id_value(&mut self, name: &str, default: &str) -> Option<String> {
+        self.value(name, "a text of 1 to 255 bytes", default, |value| {
             text(value).filter(|id| id.len() <= 255).map(str::to_owned)
         })
     }

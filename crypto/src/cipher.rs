@@ -10,6 +10,9 @@ use chacha20poly1305::ChaCha20Poly1305;
 /// How many bytes an IV has, for every algorithm here.
 pub(crate) const IV_BYTES: usize = 12;
 
+/// How many bytes its tag adds to a ciphertext, for every algorithm here.
+pub(crate) const TAG_BYTES: usize = 16;
+
 /// An algorithm that seals contents. A symmetric key is for one of them only.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum ContentAlgorithm {

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 
 use crate::error::KeyringError;
-use crate::key::{SenderPublicKey, TopicKey};
+use crate::key::{SenderPublicKey, TopicKey, TopicPublicKey};
 
 /// A set of topic names.
 pub trait Topics: Send + Sync + fmt::Debug {
@@ -67,6 +67,8 @@ pub struct TopicKeyEntry {
 pub struct Keyring {
     senders: HashMap<Bytes, Sender>,
     topic_keys: HashMap<Bytes, TopicKeyEntry>,
+    /// The ids of the topic keys, as they were given.
+    order: Vec<Bytes>,
 }
 
 impl Keyring {
@@ -85,6 +87,7 @@ impl Keyring {
         for mut entry in topic_keys {
             let id = Bytes::copy_from_slice(&entry.id);
             entry.key = entry.key.with_id(entry.id.clone());
+            keyring.order.push(id.clone());
             if let Some(other) = keyring.topic_keys.insert(id, entry) {
                 return Err(KeyringError::DuplicateTopicKey(printable(&other.id)));
             }
@@ -105,6 +108,26 @@ impl Keyring {
     /// The topic key of this id, valid at present or not.
     pub fn topic_key(&self, id: &[u8]) -> Option<&TopicKeyEntry> {
         self.topic_keys.get(id)
+    }
+
+    /// The key with which to seal for a topic at present, where there is one that anybody may know: of the
+    /// asymmetric ones that are valid, that which became so last; of several, the last that was given.
+    pub fn current_public(&self, topic: &str, now: u64) -> Option<TopicPublicKey> {
+        let entries = self.order.iter().filter_map(|id| self.topic_keys.get(id));
+        let valid = entries.filter(|entry| {
+            entry.key.is_asymmetric() && entry.validity.contains(now) && entry.topics.contains(topic)
+        });
+        valid.max_by_key(|entry| entry.validity.not_before)?.key.public(topic)
+    }
+
+    /// Whether a key that anybody may know has become valid, or invalid, after one second and until another.
+    pub fn turns_within(&self, after: u64, until: u64) -> bool {
+        let within = |second: u64| after < second && second <= until;
+        let entries = self.order.iter().filter_map(|id| self.topic_keys.get(id));
+        entries.filter(|entry| entry.key.is_asymmetric()).any(|entry| {
+            let Validity { not_before, not_after } = entry.validity;
+            not_before.is_some_and(within) || not_after.is_some_and(|last| within(last.saturating_add(1)))
+        })
     }
 
     /// The sender of this id, and the id in a form that is cheap to pass on.

@@ -22,6 +22,7 @@ pub mod key;
 pub mod keyring;
 pub mod open;
 pub mod replay;
+pub mod reseal;
 pub mod seal;
 pub mod window;
 
@@ -33,5 +34,6 @@ pub use key::{SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
 pub use keyring::{Keyring, Sender, TopicKeyEntry, Topics, Validity};
 pub use open::{Identified, Opened, Opener, Policy, Unsealed, Verified, payload_digest};
 pub use replay::{Mark, ReplayWindows};
+pub use reseal::{EnvelopeSize, Resealer};
 pub use seal::{ContentKey, Freshness, seal, seal_with_random};
 pub use window::{Ahead, SenderWindow, WINDOW_NUMBERS};

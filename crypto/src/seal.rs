@@ -85,16 +85,19 @@ pub fn seal_with_random(
     }
 }
 
-fn stamp(sender: &SenderKey, topic: &str, content: &[u8], freshness: Freshness) -> Vec<u8> {
+pub(crate) fn stamp(sender: &SenderKey, topic: &str, content: &[u8], freshness: Freshness) -> Vec<u8> {
+    let protected = stamp_header(sender.id(), freshness).print();
+    let stamp = sender.sign(&aad::sig_structure(&protected, topic, content));
+    print_stamped(&protected, content, &stamp)
+}
+
+pub(crate) fn stamp_header(sender: &[u8], freshness: Freshness) -> StampHeader<'_> {
     let (sequence, issued_at) = match freshness {
         Freshness::Seq(seq) => (Some(seq), None),
         Freshness::Time(time) => (None, Some(time)),
         Freshness::Both { seq, time } => (Some(seq), Some(time)),
     };
-    let header = StampHeader { algorithm: EDDSA, sender: sender.id(), issued_at, sequence };
-    let protected = header.print();
-    let stamp = sender.sign(&aad::sig_structure(&protected, topic, content));
-    print_stamped(&protected, content, &stamp)
+    StampHeader { algorithm: EDDSA, sender, issued_at, sequence }
 }
 
 fn seal_content(

@@ -2,7 +2,11 @@
 #![allow(clippy::unwrap_used, reason = "a test that panics has found something")]
 
 use proptest::prelude::*;
-use sealmq_crypto::{ContentAlgorithm, KeyError, SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
+use sealmq_crypto::{
+    ContentAlgorithm, KeyError, Keyring, SenderKey, SenderPublicKey, TopicKey, TopicKeyEntry, TopicPublicKey,
+    Topics, Validity,
+};
+use std::sync::Arc;
 
 /// The key of RFC 8037, appendix A.1.
 const ED25519: &str = r#"{"kty":"OKP","crv":"Ed25519","kid":"dev",
@@ -18,6 +22,8 @@ fn the_key_of_rfc_8037_is_read() {
     assert_eq!(secret.public(), public);
     assert_eq!(SenderPublicKey::from_bytes(ED25519.as_bytes()).unwrap(), public);
     assert_eq!(secret.id(), b"dev");
+    // Appendix A.3.
+    assert_eq!(public.thumbprint(), "kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k");
 }
 
 #[test]
@@ -109,4 +115,55 @@ proptest! {
         let _ = SenderKey::from_bytes(&bytes);
         let _ = TopicKey::from_bytes(&[b"{", &bytes[..]].concat());
     }
+}
+
+/// Topics that begin so.
+#[derive(Debug)]
+struct Below(&'static str);
+
+impl Topics for Below {
+    fn contains(&self, topic: &str) -> bool {
+        topic.starts_with(self.0)
+    }
+}
+
+fn entry(
+    key: TopicKey,
+    topics: &'static str,
+    not_before: Option<u64>,
+    not_after: Option<u64>,
+) -> TopicKeyEntry {
+    let validity = Validity { not_before, not_after };
+    TopicKeyEntry { id: key.id().to_vec(), key, topics: Arc::new(Below(topics)), validity }
+}
+
+/// Of those that are valid, the one that became so last; else the one given last.
+#[test]
+fn the_current_public_key_of_a_topic() {
+    let pair = |id: &str| TopicKey::generate_x25519(id).unwrap();
+    let keyring = Keyring::new(
+        [],
+        [
+            entry(pair("newer"), "a/", Some(20), None),
+            entry(pair("old"), "a/", Some(10), Some(15)),
+            entry(pair("first"), "a/", None, None),
+            entry(pair("second"), "a/", None, None),
+            entry(TopicKey::generate("symmetric", ContentAlgorithm::A256Gcm).unwrap(), "", Some(1), None),
+            entry(TopicKey::from_x25519_master("master", &[7; 32]), "m/", None, None),
+        ],
+    );
+    let keyring = keyring.unwrap();
+    let current = |topic: &str, now| keyring.current_public(topic, now);
+    let id = |topic: &str, now| current(topic, now).map(|key| String::from_utf8(key.id().to_vec()).unwrap());
+    assert_eq!(id("a/x", 5).as_deref(), Some("second"));
+    assert_eq!(id("a/x", 12).as_deref(), Some("old"));
+    assert_eq!(id("a/x", 16).as_deref(), Some("second"));
+    assert_eq!(id("a/x", 20).as_deref(), Some("newer"));
+    assert_eq!(id("b/x", 20), None, "a symmetric key is nobody's to know");
+    // At 10 and 20 one begins, and at 16 one is over.
+    let turns: Vec<u64> = (1..30).filter(|now| keyring.turns_within(now - 1, *now)).collect();
+    assert_eq!(turns, [10, 16, 20]);
+    let master = TopicKey::from_x25519_master("master", &[7; 32]);
+    assert_eq!(current("m/1", 5), master.public("m/1"));
+    assert_ne!(current("m/1", 5), current("m/2", 5), "a master has a pair for each topic");
 }

@@ -7,7 +7,10 @@
 mod audit;
 mod batches;
 mod confidential;
+pub(crate) mod egress;
 mod failed_stamps;
+mod keys_handed_out;
+mod mark;
 mod policies;
 mod refusals;
 mod repeats;
@@ -28,7 +31,7 @@ use tempfile::TempDir;
 pub(crate) const SECRET: &str = "a very secret reading";
 
 /// How the keys are made; each command in an empty folder, once for each run of the tests.
-const KEYS: [&[&str]; 10] = [
+const KEYS: [&[&str]; 12] = [
     &["keys", "sender", "dev-7"],
     &["keys", "sender", "dev-8"],
     &["keys", "sender", "dev-9"],
@@ -39,6 +42,8 @@ const KEYS: [&[&str]; 10] = [
     &["keys", "topic", "pair", "--asymmetric"],
     &["keys", "topic", "expired", "--symmetric"],
     &["keys", "topic", "elsewhere", "--symmetric"],
+    &["keys", "subscriber", "panel"],
+    &["keys", "subscriber", "ann"],
 ];
 
 /// `dev-9` has keys and is not enrolled.

@@ -231,6 +231,11 @@ impl Setup {
         self
     }
 
+    /// Puts another configuration in the place of the one so far.
+    pub(crate) fn config_instead(self, toml: &str) -> Self {
+        Self { config: String::new(), ..self }.config(toml)
+    }
+
     /// Sets a variable of the broker's environment.
     pub(crate) fn env(mut self, name: &str, value: &str) -> Self {
         self.env.push((name.to_owned(), value.to_owned()));

@@ -2,6 +2,7 @@
 //! rules again, how it lets TLS clients in, and how it stops.
 
 mod check;
+mod identity;
 mod reload;
 mod start;
 mod stop;

@@ -3,7 +3,7 @@
 //! An id comes in, key files and the lines to configure them go out. Always holds: no file that is there is
 //! touched, and of two files that belong together both are made or none.
 
-use super::{CommandError, say};
+use super::{CommandError, identity, say, subscriber};
 use crate::error::StartError;
 use crate::files;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
@@ -21,7 +21,8 @@ const ID_BYTES_MAX: usize = 255;
 Examples:
   sealmq keys sender dev-7                   keys/dev-7.jwk (secret) and keys/dev-7.pub.jwk
   sealmq keys topic plant-1 --symmetric      keys/plant-1.jwk (secret, on both sides)
-  sealmq keys topic plant-2 --asymmetric     keys/plant-2.jwk (secret) and keys/plant-2.pub.jwk")]
+  sealmq keys topic plant-2 --asymmetric     keys/plant-2.jwk (secret) and keys/plant-2.pub.jwk
+  sealmq keys identity                       shows the public half of the broker's own key")]
 pub(super) struct KeysArguments {
     #[command(subcommand)]
     kind: KeyKind,
@@ -55,6 +56,10 @@ enum KeyKind {
         #[arg(long, value_name = "DIR", default_value = "keys")]
         out: PathBuf,
     },
+    /// An X25519 pair, for which the broker seals what it sends to a subscriber without TLS
+    Subscriber(subscriber::SubscriberArguments),
+    /// Shows the broker's own public key, by which devices know it
+    Identity(identity::IdentityArguments),
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -82,6 +87,8 @@ pub(super) fn run(arguments: &KeysArguments) -> Result<(), CommandError> {
         KeyKind::Sender { id, out } => make_sender(id, out)?,
         KeyKind::Topic { id, asymmetric: true, out, .. } => make_asymmetric(id, out)?,
         KeyKind::Topic { id, alg, out, .. } => make_symmetric(id, (*alg).into(), out)?,
+        KeyKind::Subscriber(arguments) => subscriber::make(arguments)?,
+        KeyKind::Identity(arguments) => return identity::run(arguments),
     };
     say(text.as_bytes())
 }
@@ -143,7 +150,7 @@ pub(crate) fn ensure_development(config: &Config) -> Result<(), StartError> {
 
 const POLICY: &str = "\n[[policy]]\ntopics = [\"plant/#\"]\npayload = \"sealed\"\n";
 
-fn made(file: &Path, what: &str) -> String {
+pub(super) fn made(file: &Path, what: &str) -> String {
     format!("made {:<32} {what}\n", file.display())
 }
 
@@ -153,18 +160,18 @@ fn snippet(table: &str, id: &str, file: &Path) -> String {
 }
 
 /// A string of TOML; ids and paths hold no control characters here.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
 }
 
 /// The two files of an id.
-struct KeyFiles {
-    secret: PathBuf,
-    public: PathBuf,
+pub(super) struct KeyFiles {
+    pub(super) secret: PathBuf,
+    pub(super) public: PathBuf,
 }
 
 impl KeyFiles {
-    fn new(id: &str, folder: &Path) -> Result<Self, CommandError> {
+    pub(super) fn new(id: &str, folder: &Path) -> Result<Self, CommandError> {
         check_id(id)?;
         let file = |ending: &str| folder.join(format!("{id}{ending}"));
         Ok(Self { secret: file(".jwk"), public: file(".pub.jwk") })
@@ -181,7 +188,7 @@ impl KeyFiles {
     }
 
     /// Makes both files or none.
-    fn write(&self, secret: &str, public: Option<&str>) -> Result<(), StartError> {
+    pub(super) fn write(&self, secret: &str, public: Option<&str>) -> Result<(), StartError> {
         if let Some(folder) = self.secret.parent()
             && !folder.as_os_str().is_empty()
         {

@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod counter;
 pub(crate) mod greeting;
+mod identity;
 mod import_mosquitto;
 pub(crate) mod keys;
 mod layout;
@@ -24,6 +25,7 @@ mod sealing;
 mod serve;
 mod store;
 mod subscribe;
+mod subscriber;
 
 pub use serve::ServeOptions;
 

@@ -3,10 +3,13 @@
 use super::io::{append_within, encode_within};
 use super::{Connection, Owed};
 use crate::audit::{self, Event, Whose};
+use crate::broker::Rulebook;
 use crate::delivery::Subscription;
 use crate::failed_stamps::Standing;
+use crate::handout;
 use crate::ingress::{Admitted, Refusal, Refused};
 use crate::now::Now;
+use crate::retained::Page;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
 use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};
@@ -33,6 +36,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let written = codec::encode_publish(&dispatch.as_packet(), self.version, &mut self.io.out);
                 debug_assert!(written, "the session leaves out what the client has no room for");
             }
+            Action::DeliverSealed(unsealed) => self.deliver_sealed(unsealed, now)?,
             Action::Route(submission, receipt) => {
                 self.turn.received += 1;
                 self.begin(submission, receipt, now);
@@ -43,7 +47,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Action::Authenticate(auth) => self.authenticate(*auth)?,
             Action::Unsubscribe(filters) => self.unsubscribe(filters),
             Action::ReadRetained { filter, until, after } => {
-                let page = self.broker.router.retained().page(&filter, until, after.as_ref());
+                let page = if handout::asked_for(&filter).is_some() {
+                    Page::of(self.broker.key_message(&self.rules, &filter, now))
+                } else {
+                    self.broker.router.retained().page(&filter, until, after.as_ref())
+                };
                 let to_keep = self.session.handle_page(page);
                 self.broker.router.queue_retained(&self.mailbox, to_keep, &mut self.turn);
             }
@@ -130,10 +138,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn permit(&mut self, subscribe: Subscribe) {
-        let (rules, secure) = (&self.rules, self.peer.secure);
-        let is_auditor = secure && rules.is_auditor(&self.identity);
+        let (rules, channel) = (&self.rules, self.channel());
+        let is_auditor = self.peer.secure && rules.is_auditor(&self.identity);
         let may = |filter: &TopicFilter| {
-            rules.ingress.may_subscribe(filter, &self.permissions, secure)
+            rules.ingress.may_subscribe(filter, &self.permissions, channel)
                 && (is_auditor || !audit::is_all_of(filter))
         };
         let permitted: Vec<bool> = subscribe
@@ -153,6 +161,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let until = self.broker.router.subscribe(&self.mailbox, &subscriptions);
         self.session.handle_subscribed(subscriptions, until);
+    }
+
+    /// Keys of topics that the client has asked for may be others than under the rules of before, or than when
+    /// this was last looked at.
+    pub(super) fn hand_out_anew(&mut self, before: &Rulebook, now: Now) {
+        let then = (before, std::mem::replace(&mut self.keys_as_of, now.unix_s));
+        let own = self.session.filters().filter(|filter| filter.share_name().is_none());
+        let has_changed = |filter: &&TopicFilter| {
+            let topic = handout::asked_for(filter);
+            topic.is_some_and(|topic| handout::has_changed(topic, then, (&self.rules, now.unix_s)))
+        };
+        let changed: Vec<_> = own.map(SubscriptionFilter::filter).filter(has_changed).cloned().collect();
+        let until = self.broker.router.retained().order();
+        for filter in changed {
+            if let Some(subscription) = self.broker.router.subscription(self.session.id(), filter) {
+                self.session.handle_key_changed(&subscription, until);
+            }
+        }
     }
 
     pub(super) fn unsubscribe(&mut self, filters: Vec<SubscriptionFilter>) {

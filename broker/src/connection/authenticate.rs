@@ -136,7 +136,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         };
         let answer = match step {
             Step::Continue(exchange, data) => {
-                self.exchange = Some(exchange);
+                self.exchange = Some(Box::new(exchange));
                 Auth { data: Some(data), ..auth(ReasonCode::ContinueAuthentication, &method) }
             }
             Step::Done(identity, data) => {

@@ -64,6 +64,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             Ending::StoreFailed => {
                 tracing::error!(%client, %addr, "closed: its queue cannot be read");
             }
+            Ending::NotSealed => {
+                tracing::error!(%client, %addr, "closed: it cannot be sent an envelope");
+            }
             Ending::Shutdown => tracing::info!(%client, %addr, "closed: the server is shutting down"),
         }
     }

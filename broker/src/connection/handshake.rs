@@ -325,23 +325,25 @@ where
     );
     broker.metrics.connects_accepted.add(1);
     session.attach(terms, peer.secure, Instant::now());
-    mailbox.attach(peer.secure);
+    let rules = broker.rules();
+    mailbox.attach(rules.subscriber_keys.channel(peer.secure, session.client_id(), user.as_deref()));
     if broker.is_stopping() {
         mailbox.tell(Command::Finish);
     }
-    let rules = broker.rules();
     let mut connection = Box::new(Connection {
         permissions: rules.permissions(session.client_id(), user.as_deref()),
         identity,
         version,
         packet_bytes_max,
         exchange: None,
+        sealer: None,
         io,
         turn: Turn::of(session.id()),
         session,
         mailbox,
         peer,
         rules,
+        keys_as_of: Now::read().unix_s,
         input: Bytes::new(),
         admission: Admission::default(),
         held: VecDeque::new(),

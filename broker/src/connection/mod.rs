@@ -12,6 +12,7 @@ mod goodbye;
 mod handshake;
 mod io;
 mod kept;
+mod sealing;
 mod timer;
 
 pub(crate) use handshake::{Peer, serve};
@@ -32,6 +33,7 @@ use crate::store::Position;
 use admission::Admission;
 use bytes::Bytes;
 use io::Io;
+use sealing::Sealer;
 use sealmq_protocol::packet::{Version, Will};
 use sealmq_protocol::{Packet, SubscriptionFilter, codec};
 use std::collections::VecDeque;
@@ -45,8 +47,10 @@ use tokio::io::{AsyncRead, AsyncWrite};
 const TURN_BYTES_MAX: usize = 256 * 1024;
 /// Turns in a row before the task makes way for others.
 const TURNS_MAX: usize = 4;
-/// Pages of retained messages in one turn.
-const TURN_PAGES_MAX: usize = 8;
+/// What is gathered and sealed in one turn, in the work of sealing a message; a page of retained messages, or
+/// of a queue, counts as some.
+const TURN_SEALED_MAX: usize = 32;
+const PAGE_WORK: usize = 4;
 /// Acknowledgements waiting for the store, from which on nothing more is read.
 const HELD_MAX: usize = 4_096;
 
@@ -63,8 +67,12 @@ struct Connection<S> {
     /// The client's maximum packet size.
     packet_bytes_max: Option<usize>,
     /// A re-authentication that waits for the client.
-    exchange: Option<Exchange>,
+    exchange: Option<Box<Exchange>>,
+    /// What makes envelopes for the client, where it gets any.
+    sealer: Option<Box<Sealer>>,
     rules: Arc<Rulebook>,
+    /// When topic keys that the client has asked for were last looked at, seconds since 1970.
+    keys_as_of: u64,
     permissions: Permissions,
     turn: Turn,
     /// What was read and not handled yet, since the turn was full.
@@ -121,6 +129,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.rules.still_admits(&self.identity, Now::read()) {
             return Ending::UserGone;
         }
+        self.renew_sealing();
         std::future::poll_fn(|cx| self.poll_turns(cx)).await
     }
 
@@ -172,7 +181,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None => {}
                 Some(Command::TakenOver) => self.admission.hand_over(),
                 Some(Command::Overrun) => return Err(Ending::Overrun),
-                Some(Command::Renew) => self.renew_rules()?,
+                Some(Command::Renew) => {
+                    self.renew_rules()?;
+                    self.hand_out_anew(&self.rules.clone(), now);
+                }
                 Some(Command::Drain) => self.drain(now),
                 Some(Command::Finish) => self.finishing = true,
             }
@@ -292,13 +304,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.broker.rules_changed(&self.rules) {
             return Ok(());
         }
-        self.rules = self.broker.rules();
-        if !self.rules.still_admits(&self.identity, Now::read()) {
+        let before = std::mem::replace(&mut self.rules, self.broker.rules());
+        let now = Now::read();
+        if !self.rules.still_admits(&self.identity, now) {
             return Err(Ending::UserGone);
         }
         let user = self.identity.user().map(|user| &**user);
         self.permissions = self.rules.permissions(self.session.client_id(), user);
+        self.renew_sealing();
         self.enforce_permissions();
+        self.hand_out_anew(&before, now);
         Ok(())
     }
 
@@ -326,35 +341,36 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             return Ok(false);
         }
         self.io.reserve_out();
-        let mut pages = 0;
+        let mut work = 0;
         loop {
             let hungry = self.session.wants_deliveries();
             if hungry && let Taken::StoreFrom(from) = self.mailbox.take(self.session.deliveries_mut()) {
-                pages += usize::from(self.read_stored(from)?);
+                work += PAGE_WORK * usize::from(self.read_stored(from)?);
             }
             let mut idle = true;
             while self.io.has_room()
-                && pages < TURN_PAGES_MAX
+                && work < TURN_SEALED_MAX
                 && let Some(action) = self.session.poll_transmit(now.instant)
             {
                 idle = false;
-                pages += usize::from(matches!(action, Action::ReadRetained { .. }));
-                // What is owed never closes the connection.
-                let _ = self.carry_out_one(action, now);
+                work += PAGE_WORK * usize::from(matches!(action, Action::ReadRetained { .. }));
+                work += usize::from(matches!(action, Action::DeliverSealed(_)));
+                self.carry_out_one(action, now)?;
             }
             // What was passed over may have left room for what waits in the mailbox.
             let emptied = !hungry && self.session.wants_deliveries();
-            if !self.io.has_room() || pages >= TURN_PAGES_MAX || (idle && !emptied) {
+            if !self.io.has_room() || work >= TURN_SEALED_MAX || (idle && !emptied) {
                 break;
             }
         }
         let metrics = &self.broker.metrics;
         metrics.publish_sent.add(std::mem::take(&mut self.turn.sent));
+        metrics.envelopes_resealed.add(std::mem::take(&mut self.turn.resealed));
         let PassedOver { withheld, expired, too_large } = self.session.take_passed_over();
         metrics.confidential_withheld.add(withheld);
         metrics.publish_expired.add(expired);
         metrics.add_dropped(too_large);
-        Ok(pages >= TURN_PAGES_MAX)
+        Ok(work >= TURN_SEALED_MAX)
     }
 
     /// Writes what waits. Whether anything was written.

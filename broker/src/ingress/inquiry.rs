@@ -7,6 +7,7 @@
 
 use super::message::Submission;
 use super::{Admitted, Fingerprint, Ingress, Refusal, Refused, without_envelope};
+use crate::egress::Egress;
 use bytes::Bytes;
 use bytestring::ByteString;
 use sealmq_config::encryption::{Bind, OnRefusal};
@@ -27,6 +28,8 @@ pub(crate) enum Begun {
 pub(crate) struct Inquiry {
     pub(super) submission: Submission,
     pub(super) policy: Policy,
+    /// Where the message may go, once it is open.
+    pub(super) egress: Egress,
     pub(super) on_refusal: OnRefusal,
     pub(super) unix_s: u64,
     /// Whose connection it came on, where that matters to any sender.
@@ -83,7 +86,7 @@ impl Examined {
     /// Takes the sender's number, and makes a message of what was in the envelope.
     pub(crate) fn finish(self, replay: &ReplayWindows) -> Result<Admitted, Refused> {
         let Self { inquiry, fingerprint, unsealed } = self;
-        let Inquiry { submission, policy, on_refusal, .. } = inquiry;
+        let Inquiry { submission, policy, on_refusal, egress, .. } = inquiry;
         let fingerprint = Some(fingerprint);
         let opened = match unsealed.and_then(|unsealed| unsealed.take(replay)) {
             Ok(opened) => opened,
@@ -96,7 +99,7 @@ impl Examined {
         let message = match policy {
             Policy::Stamped | Policy::Sealed => {
                 let properties = submission.properties().and_then(without_envelope);
-                submission.opened(opened.plaintext, properties, policy == Policy::Sealed)
+                submission.opened(opened.plaintext, properties, egress)
             }
             // Its subscribers get the envelope as it came.
             Policy::EndToEnd => submission.admitted(),

@@ -1,7 +1,8 @@
 //! A message that may be routed. Its type is the promise: a [`Message`] went through this folder, so
 //! its publisher was permitted, its envelope opened, its stamp fresh. Only this folder can build one,
-//! besides the broker's own reports, which come by [`Message::of_broker`].
+//! besides what the broker says itself ([`Message::of_broker`], [`Message::handed_out`]).
 
+use crate::egress::Egress;
 use bytes::Bytes;
 use bytestring::ByteString;
 use sealmq_protocol::packet::{MessageProperties, Will};
@@ -27,7 +28,7 @@ pub(crate) struct Message {
     size: u32,
     qos: Qos,
     retain: bool,
-    confidential: bool,
+    egress: Egress,
     /// Whether its bytes lie in an allocation of their own.
     kept: bool,
     topic: TopicName,
@@ -50,7 +51,7 @@ pub(crate) struct Kept {
     pub(crate) payload: Bytes,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
-    pub(crate) confidential: bool,
+    pub(crate) egress: Egress,
     pub(crate) expires: Option<Instant>,
     pub(crate) properties: Option<Box<MessageProperties>>,
     pub(crate) publisher: Option<ByteString>,
@@ -111,12 +112,12 @@ impl Submission {
         self,
         payload: Bytes,
         properties: Option<Box<MessageProperties>>,
-        confidential: bool,
+        egress: Egress,
     ) -> Arc<Message> {
         let Message { qos, retain, .. } = *self.0;
         let extras = Extras::of_some(self.0.expires(), properties);
         let (topic, publisher) = (self.0.topic.clone(), self.0.publisher.clone());
-        Arc::new(Message { qos, retain, confidential, publisher, ..Message::of(topic, payload, extras) })
+        Arc::new(Message { qos, retain, egress, publisher, ..Message::of(topic, payload, extras) })
     }
 
     /// Of QoS 1, to be retained.
@@ -162,15 +163,15 @@ impl Message {
             topic.as_str().len() + payload.len() + properties.map_or(0, |properties| properties.size());
         // A packet is far shorter than 4 GiB.
         let size = u32::try_from(size).unwrap_or(u32::MAX);
-        let (qos, retain, confidential, kept) = (Qos::AtMostOnce, false, false, false);
-        Self { extras, size, qos, retain, confidential, kept, topic, payload, publisher: None }
+        let (qos, retain, egress, kept) = (Qos::AtMostOnce, false, Egress::Any, false);
+        Self { extras, size, qos, retain, egress, kept, topic, payload, publisher: None }
     }
 
     /// A message that the store kept: it went through this folder when it came.
     pub(crate) fn of_store(kept: Kept) -> Self {
-        let Kept { topic, payload, qos, retain, confidential, expires, properties, publisher } = kept;
+        let Kept { topic, payload, qos, retain, egress, expires, properties, publisher } = kept;
         let extras = Extras::of_some(expires, properties);
-        Self { qos, retain, confidential, kept: true, publisher, ..Self::of(topic, payload, extras) }
+        Self { qos, retain, egress, kept: true, publisher, ..Self::of(topic, payload, extras) }
     }
 
     /// A retained report of the broker about itself, for `$SYS`.
@@ -181,14 +182,19 @@ impl Message {
     /// What the audit has to say, for those who may see it. Retained, if it stands for what was said before.
     pub(crate) fn of_audit(topic: TopicName, payload: Bytes, retain: bool) -> Self {
         debug_assert!(topic.as_str().starts_with(AUDIT_TOPICS), "{topic:?}");
-        Self { retain, confidential: true, kept: true, ..Self::of(topic, payload, None) }
+        Self { retain, egress: Egress::Secure, kept: true, ..Self::of(topic, payload, None) }
+    }
+
+    /// The answer of the broker to one who asked; it stands nowhere.
+    pub(crate) fn handed_out(topic: TopicName, payload: Bytes) -> Self {
+        Self { kept: true, ..Self::of(topic, payload, None) }
     }
 
     /// What ingress makes of a sealed payload, for tests of what comes after it.
     #[cfg(test)]
-    pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str) -> Self {
+    pub(crate) fn confidential_for_tests(topic: &str, payload: &'static str, egress: Egress) -> Self {
         let message = Self::of(topic.parse().unwrap(), Bytes::from(payload), None);
-        Self { qos: Qos::ExactlyOnce, confidential: true, ..message }
+        Self { qos: Qos::ExactlyOnce, egress, ..message }
     }
 
     /// What ingress makes of a plain payload that expires, for tests of what comes after it.
@@ -208,18 +214,11 @@ impl Message {
             let properties = extras.properties.as_deref().map(|properties| Box::new(properties.detached()));
             Box::new(Extras { expires: extras.expires, properties })
         });
-        let Self { qos, retain, confidential, .. } = **self;
+        let Self { qos, retain, egress, .. } = **self;
         let (topic, payload) = (self.topic.detached(), Bytes::copy_from_slice(&self.payload));
         // No slice of a read buffer.
         let publisher = self.publisher.clone();
-        Arc::new(Self {
-            qos,
-            retain,
-            confidential,
-            kept: true,
-            publisher,
-            ..Self::of(topic, payload, extras)
-        })
+        Arc::new(Self { qos, retain, egress, kept: true, publisher, ..Self::of(topic, payload, extras) })
     }
 
     /// Where to.
@@ -242,14 +241,14 @@ impl Message {
         self.retain
     }
 
-    /// Whether it was opened from a sealed envelope, and so may leave on secure connections only.
-    pub(crate) fn confidential(&self) -> bool {
-        self.confidential
+    /// Where it may go: what was opened from a sealed envelope is confidential.
+    pub(crate) fn egress(&self) -> Egress {
+        self.egress
     }
 
     /// Whether it is of the audit, and so for those alone who may see that, and never kept for later.
     pub(crate) fn is_audit(&self) -> bool {
-        self.confidential && self.topic.as_str().starts_with(AUDIT_TOPICS)
+        self.egress.is_confidential() && self.topic.as_str().starts_with(AUDIT_TOPICS)
     }
 
     /// What MQTT 5 passes on with it.
@@ -293,7 +292,7 @@ impl std::fmt::Debug for Message {
             .field("payload_bytes", &self.payload.len())
             .field("qos", &self.qos)
             .field("retain", &self.retain)
-            .field("confidential", &self.confidential)
+            .field("egress", &self.egress)
             .finish_non_exhaustive()
     }
 }
@@ -313,11 +312,12 @@ mod tests {
         let extras = Extras::of(Some(60), Some(Box::new(properties.clone())), Instant::now());
         let message = Message::of("a/b".parse().unwrap(), Bytes::from("21.5"), extras);
         let publisher = Some("dev".into());
-        let message = Arc::new(Message { qos: Qos::AtLeastOnce, confidential: true, publisher, ..message });
+        let message =
+            Arc::new(Message { qos: Qos::AtLeastOnce, egress: Egress::SecureOrSealed, publisher, ..message });
         let kept = message.kept();
         assert!(!Arc::ptr_eq(&message, &kept) && Arc::ptr_eq(&kept, &kept.kept()));
         assert_eq!((kept.topic(), kept.payload()), (message.topic(), message.payload()));
-        assert_eq!((kept.qos(), kept.confidential()), (Qos::AtLeastOnce, true));
+        assert_eq!((kept.qos(), kept.egress()), (Qos::AtLeastOnce, Egress::SecureOrSealed));
         assert_eq!((kept.expires(), kept.properties()), (message.expires(), Some(&properties)));
         assert_eq!((kept.publisher(), message.publisher()), (Some(&"dev".into()), Some(&"dev".into())));
         assert_eq!((kept.size(), message.size()), (17, 17));

@@ -14,13 +14,15 @@ pub(crate) mod message;
 mod policy;
 
 use crate::auth::acl::Permissions;
+use crate::egress::{Channel, Egress};
 use crate::now::Now;
 use crate::store::Change;
 use bytes::Bytes;
 use bytestring::ByteString;
 use inquiry::{Begun, Inquiry, examine_one};
 use message::{Message, Submission};
-use policy::{Policies, Rule};
+pub(crate) use policy::Policies;
+use policy::Rule;
 use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
 use sealmq_crypto::{Envelope, Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
@@ -29,12 +31,12 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 /// The content type of an envelope (RFC 9052 §11.2): no longer true of what was opened.
-const ENVELOPE_CONTENT_TYPE: &str = "application/cose; cose-type=\"cose-sign1\"";
+pub(crate) const ENVELOPE_CONTENT_TYPE: &str = "application/cose; cose-type=\"cose-sign1\"";
 
 /// What a client sent may be routed under these rules. Replaced as a whole when they are reloaded;
 /// the replay windows stay.
 pub(crate) struct Ingress {
-    policies: Policies,
+    policies: Arc<Policies>,
     opener: Opener,
     /// The senders whose stamps count on their own client's connection alone, by id.
     binds: HashMap<Vec<u8>, Bind>,
@@ -178,7 +180,12 @@ impl Ingress {
     ) -> Self {
         let bound = |sender: &encryption::Sender| Some((sender.id.clone().into_bytes(), sender.bind?));
         let binds = senders.into_iter().filter_map(bound).collect();
-        Self { policies: Policies::new(policies), opener, binds }
+        Self { policies: Arc::new(Policies::new(policies)), opener, binds }
+    }
+
+    /// What a payload must be, by topic, and where it may go.
+    pub(crate) fn policies(&self) -> &Arc<Policies> {
+        &self.policies
     }
 
     /// The keys, to tell which senders are still enrolled.
@@ -217,7 +224,7 @@ impl Ingress {
         if !permissions.may_publish(topic) {
             return refused(submission, Refusal::NotAuthorized);
         }
-        let Rule { payload: kind, on_refusal } = self.policies.of(topic);
+        let Rule { payload: kind, on_refusal, egress } = self.policies.of(topic);
         // What is opened is passed on without what was said of the envelope, so that it need not be true.
         let goes_as_it_is = matches!(kind, Payload::Plain | Payload::EndToEnd);
         if goes_as_it_is && !keeps_its_format(&submission) {
@@ -232,19 +239,20 @@ impl Ingress {
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
         };
+        let egress = if policy == Policy::Sealed { egress.into() } else { Egress::Any };
         let client = permissions.client().cloned();
-        Begun::Asked(Inquiry { submission, policy, on_refusal, unix_s: now.unix_s, client })
+        Begun::Asked(Inquiry { submission, policy, on_refusal, egress, unix_s: now.unix_s, client })
     }
 
-    /// Whether a client may subscribe to `filter`. On a plaintext connection a filter that lies
-    /// wholly under sealed topics is refused, since nothing could ever be delivered.
+    /// Whether a client may subscribe to `filter`. One under which nothing could ever be delivered is
+    /// refused: on a plaintext connection those that lie wholly under sealed topics.
     pub(crate) fn may_subscribe(
         &self,
         filter: &TopicFilter,
         permissions: &Permissions,
-        secure: bool,
+        channel: Channel,
     ) -> bool {
-        permissions.may_subscribe(filter) && (secure || !self.policies.is_wholly_sealed(filter))
+        permissions.may_subscribe(filter) && !self.policies.withholds_all(filter, channel)
     }
 }
 

@@ -8,6 +8,7 @@ fn ingress(policies: &[(&str, Payload)]) -> Ingress {
         topics: vec![topics.parse().unwrap()],
         payload: *payload,
         on_refusal: OnRefusal::Drop,
+        egress: sealmq_config::egress::Egress::Secure,
     });
     let config = sealmq_config::Config::default();
     Ingress::new(policies.collect(), &[], crate::keys::opener(&config).unwrap())
@@ -28,7 +29,7 @@ fn admit(ingress: &Ingress, topic: &str, payload: &'static str) -> Result<Admitt
 fn plain_topics_pass_anything_on_without_a_copy() {
     let admitted = admit(&ingress(&[]), "a", "hello").unwrap();
     assert_eq!(&admitted.message.payload()[..], b"hello");
-    assert!(!admitted.message.confidential());
+    assert!(admitted.message.egress() == Egress::Any);
     assert!(admitted.message.retain());
     assert_eq!(admitted.fingerprint, None);
 }
@@ -53,10 +54,10 @@ fn the_brokers_own_topics_are_not_for_clients() {
 fn sealed_topics_cannot_be_subscribed_to_in_plaintext() {
     let ingress = ingress(&[("plant/#", Payload::Sealed)]);
     let everybody = Permissions::of(&[], "dev", None);
-    let may = |filter: &str, secure| ingress.may_subscribe(&filter.parse().unwrap(), &everybody, secure);
-    assert!(!may("plant/7/#", false));
-    assert!(may("plant/7/#", true));
-    assert!(may("#", false), "a wildcard over more simply does not see them");
+    let may = |filter: &str, channel| ingress.may_subscribe(&filter.parse().unwrap(), &everybody, channel);
+    assert!(!may("plant/7/#", Channel::Open));
+    assert!(may("plant/7/#", Channel::Secure));
+    assert!(may("#", Channel::Open), "a wildcard over more simply does not see them");
 }
 
 #[test]

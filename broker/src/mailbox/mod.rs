@@ -14,6 +14,7 @@ mod tests;
 mod waking;
 
 use crate::delivery::{Delivery, SessionId, Terms};
+use crate::egress::Channel;
 use crate::ingress::message::Message;
 use crate::metrics::Metrics;
 use backlog::Backlog;
@@ -47,7 +48,7 @@ pub(crate) enum Pushed {
     Queued,
     /// Not taken, since the client has no need of it: gone, or away and the message QoS 0.
     Unwanted,
-    /// Not taken: a confidential message, and the client is on a plaintext connection.
+    /// Not taken: a confidential message, and the client's connection is not fit for it.
     Withheld,
     /// Not taken: a bound is reached.
     Dropped,
@@ -66,7 +67,7 @@ pub(crate) enum Standing {
     Behind,
     /// Away, and messages are kept for it.
     Away,
-    /// Gone, or connected in plaintext while the message is confidential.
+    /// Gone, or connected in a way that is not fit for the message, which is confidential.
     Closed,
 }
 
@@ -139,7 +140,7 @@ struct Inner {
 
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Receiver {
-    Connected { secure: bool },
+    Connected(Channel),
     Away,
     Gone,
 }
@@ -208,8 +209,8 @@ impl Mailbox {
                 let message = detached.get_or_insert_with(|| message.kept());
                 self.keep(&mut inner, Delivery { message: message.clone(), terms, place: None })
             }
-            Receiver::Connected { secure } => {
-                if message.confidential() && !secure {
+            Receiver::Connected(channel) => {
+                if !message.egress().allows(channel) {
                     return Pushed::Withheld;
                 }
                 // A receiver that is this far behind must not pin the buffers of what it waits for.
@@ -228,9 +229,9 @@ impl Mailbox {
         let inner = self.inner.lock();
         match inner.receiver {
             _ if inner.hides(message) => Standing::Closed,
-            Receiver::Connected { secure } if message.confidential() && !secure => Standing::Closed,
-            Receiver::Connected { .. } if self.is_within(&inner) => Standing::Open,
-            Receiver::Connected { .. } => Standing::Behind,
+            Receiver::Connected(channel) if !message.egress().allows(channel) => Standing::Closed,
+            Receiver::Connected(_) if self.is_within(&inner) => Standing::Open,
+            Receiver::Connected(_) => Standing::Behind,
             Receiver::Away if self.persistent() => Standing::Away,
             Receiver::Away | Receiver::Gone => Standing::Closed,
         }
@@ -338,12 +339,19 @@ impl Mailbox {
     }
 
     /// A connection takes the session up.
-    pub(crate) fn attach(&self, secure: bool) {
+    pub(crate) fn attach(&self, channel: Channel) {
         let mut inner = self.inner.lock();
         if inner.receiver == Receiver::Away && !self.is_stored() {
             self.bounds.queued_bytes.fetch_sub(inner.queue.bytes(), Ordering::Relaxed);
         }
-        (inner.receiver, inner.is_auditor) = (Receiver::Connected { secure }, false);
+        (inner.receiver, inner.is_auditor) = (Receiver::Connected(channel), false);
+    }
+
+    /// The connection is fit for something else, by other rules.
+    pub(crate) fn set_channel(&self, channel: Channel) {
+        if let Receiver::Connected(known) = &mut self.inner.lock().receiver {
+            *known = channel;
+        }
     }
 
     /// The connection has ended and the session stays: `unsent` is what it had taken and not sent,
@@ -400,7 +408,7 @@ impl Mailbox {
                         self.keep(&mut inner, delivery)
                     }
                     Receiver::Away | Receiver::Gone => Pushed::Dropped,
-                    Receiver::Connected { .. } => self.hand_in(&mut inner, delivery),
+                    Receiver::Connected(_) => self.hand_in(&mut inner, delivery),
                 };
                 dropped += u64::from(matches!(kept, Pushed::Dropped | Pushed::Displaced));
             }
@@ -431,7 +439,7 @@ impl Mailbox {
         let pressed = {
             let mut inner = self.inner.lock();
             let inner = &mut *inner;
-            if !matches!(inner.receiver, Receiver::Connected { .. }) {
+            if !matches!(inner.receiver, Receiver::Connected(_)) {
                 return Taken::All;
             }
             if inner.queue.is_empty() {

@@ -57,10 +57,10 @@ impl Mailbox {
         match inner.receiver {
             _ if inner.hides(message) => return Admission::Refused(Pushed::Unwanted),
             Receiver::Gone => return Admission::Refused(Pushed::Unwanted),
-            Receiver::Connected { secure } if message.confidential() && !secure => {
+            Receiver::Connected(channel) if !message.egress().allows(channel) => {
                 return Admission::Refused(Pushed::Withheld);
             }
-            Receiver::Connected { .. } | Receiver::Away => {}
+            Receiver::Connected(_) | Receiver::Away => {}
         }
         if size > limits.queue_bytes_max {
             return Admission::Refused(Pushed::Dropped);
@@ -103,7 +103,7 @@ impl Mailbox {
                 inner.backlog.push_away(place.position());
                 Pushed::Queued
             }
-            Receiver::Connected { .. } => {
+            Receiver::Connected(_) => {
                 let is_first = inner.queue.is_empty();
                 let was_deep = inner.backlog.next().is_some();
                 let is_pressed = !self.is_within(inner);

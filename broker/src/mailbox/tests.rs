@@ -1,10 +1,10 @@
 //! Bounds and answers of a mailbox, and that nobody is left asleep.
 
 use super::*;
+use crate::egress::Egress;
 use bytes::Bytes;
 use std::sync::atomic::AtomicU64;
-use std::task::Wake;
-use std::task::{Context, Poll};
+use std::task::{Context, Poll, Wake};
 
 #[derive(Default)]
 struct Woken(AtomicU64);
@@ -38,7 +38,7 @@ fn waiting(mailbox: &Mailbox) -> usize {
 #[test]
 fn only_the_first_push_asks_for_a_wake() {
     let mailbox = mailbox(false, |_| {});
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Wake);
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Taken);
     assert_eq!(waiting(&mailbox), 2);
@@ -48,7 +48,7 @@ fn only_the_first_push_asks_for_a_wake() {
 #[test]
 fn an_empty_inbox_takes_a_message_of_any_size() {
     let mailbox = mailbox(false, |limits| limits.inbox_bytes_max = 1_024);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 5_000), Pushed::Wake);
     assert_eq!(waiting(&mailbox), 1);
     assert_eq!(push(&mailbox, Qos::AtMostOnce, 5_000), Pushed::Wake);
@@ -57,7 +57,7 @@ fn an_empty_inbox_takes_a_message_of_any_size() {
 #[test]
 fn qos0_never_exceeds_the_bytes() {
     let mailbox = mailbox(false, |limits| limits.inbox_bytes_max = 10_000);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     for _ in 0..100 {
         push(&mailbox, Qos::AtMostOnce, 10);
     }
@@ -71,7 +71,7 @@ fn qos0_never_exceeds_the_bytes() {
 #[test]
 fn a_receiver_twice_over_its_bound_is_disconnected_and_its_queue_goes_on() {
     let mailbox = mailbox(true, |limits| limits.inbox_messages_max = 4);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     let pushed: Vec<_> = (0..9).map(|_| push(&mailbox, Qos::AtLeastOnce, 1)).collect();
     assert_eq!(pushed[4..8], [Pushed::Pressed; 4]);
     assert_eq!(pushed[8], Pushed::Overrun);
@@ -79,14 +79,14 @@ fn a_receiver_twice_over_its_bound_is_disconnected_and_its_queue_goes_on() {
     assert_eq!(mailbox.poll(true, &mut cx), Poll::Ready(Some(Command::Overrun)));
     assert!(mailbox.poll(true, &mut cx).is_pending(), "nothing that it could take");
     mailbox.park(VecDeque::new(), |_| false);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     assert_eq!(waiting(&mailbox), 9);
 }
 
 #[test]
 fn the_stop_of_the_server_does_not_hide_an_overrun() {
     let mailbox = mailbox(true, |limits| limits.inbox_messages_max = 1);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     while push(&mailbox, Qos::AtLeastOnce, 1) != Pushed::Overrun {}
     mailbox.tell(Command::Drain);
     let mut cx = Context::from_waker(Waker::noop());
@@ -96,13 +96,30 @@ fn the_stop_of_the_server_does_not_hide_an_overrun() {
 #[test]
 fn confidential_messages_are_kept_from_plaintext_and_kept_for_the_absent() {
     let mailbox = mailbox(true, |_| {});
-    let secret = Arc::new(Message::confidential_for_tests("s", "secret"));
-    mailbox.attach(false);
+    let secret = Arc::new(Message::confidential_for_tests("s", "secret", Egress::Secure));
+    mailbox.attach(Channel::Open);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Withheld);
     mailbox.park(VecDeque::new(), |_| false);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Queued);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     assert_eq!(mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None), Pushed::Taken);
+}
+
+#[test]
+fn what_may_be_sealed_again_is_for_those_who_have_a_key() {
+    let mailbox = mailbox(true, |_| {});
+    let push = |egress| {
+        let secret = Arc::new(Message::confidential_for_tests("s", "secret", egress));
+        mailbox.push(&secret, Terms::of(Qos::AtLeastOnce), &mut None)
+    };
+    mailbox.attach(Channel::Sealing);
+    assert_eq!(push(Egress::Secure), Pushed::Withheld);
+    assert_eq!(push(Egress::SecureOrSealed), Pushed::Wake);
+    mailbox.set_channel(Channel::Open);
+    assert_eq!(push(Egress::SecureOrSealed), Pushed::Withheld);
+    mailbox.park(VecDeque::new(), |_| false);
+    mailbox.set_channel(Channel::Sealing);
+    assert_eq!(push(Egress::Secure), Pushed::Queued, "who is away may come back by TLS");
 }
 
 #[test]
@@ -114,7 +131,7 @@ fn full_queues_drop_what_the_configuration_says() {
         mailbox.park(VecDeque::new(), |_| false);
         let pushed: Vec<_> = (1..=3).map(|n| push(&mailbox, Qos::AtLeastOnce, n)).collect();
         assert_eq!(pushed, [Pushed::Queued, Pushed::Queued, last]);
-        mailbox.attach(true);
+        mailbox.attach(Channel::Secure);
         let mut taken = VecDeque::new();
         mailbox.take(&mut taken);
         let sizes: Vec<_> = taken.iter().map(|delivery| delivery.message.payload().len()).collect();
@@ -129,7 +146,7 @@ fn what_is_queued_in_all_comes_back_to_nothing() {
     mailbox.park(VecDeque::new(), |_| false);
     push(&mailbox, Qos::AtLeastOnce, 10);
     assert_eq!(queued(), 11);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     assert_eq!(queued(), 0);
     while push(&mailbox, Qos::AtLeastOnce, 1) != Pushed::Overrun {}
     assert!(queued() > 0);
@@ -142,7 +159,7 @@ fn what_is_queued_in_all_comes_back_to_nothing() {
 #[test]
 fn a_pressed_publisher_is_woken_when_the_inbox_is_taken() {
     let mailbox = mailbox(false, |limits| limits.inbox_messages_max = 1);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     push(&mailbox, Qos::AtLeastOnce, 1);
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Pressed);
     let woken = Arc::new(Woken::default());
@@ -166,7 +183,7 @@ fn a_full_queue_makes_room_by_what_has_expired() {
     }
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Queued);
     assert_eq!(push(&mailbox, Qos::AtLeastOnce, 1), Pushed::Dropped);
-    mailbox.attach(true);
+    mailbox.attach(Channel::Secure);
     let mut taken = VecDeque::new();
     mailbox.take(&mut taken);
     let payloads: Vec<_> = taken.iter().map(|delivery| delivery.message.payload().clone()).collect();

@@ -8,7 +8,7 @@ use std::task::{Context, Poll, Waker};
 impl Inner {
     /// Whether a message is of the audit, and not for whoever is there now. Nobody who is away is sent it later.
     pub(super) fn hides(&self, message: &Message) -> bool {
-        let shows = || self.is_auditor && matches!(self.receiver, Receiver::Connected { .. });
+        let shows = || self.is_auditor && matches!(self.receiver, Receiver::Connected(_));
         message.is_audit() && !shows()
     }
 }
@@ -47,7 +47,7 @@ impl Mailbox {
         if let Some(command) = inner.command.take() {
             return Poll::Ready(Some(command));
         }
-        let connected = matches!(inner.receiver, Receiver::Connected { .. });
+        let connected = matches!(inner.receiver, Receiver::Connected(_));
         let waits = !inner.queue.is_empty() || inner.backlog.next().is_some();
         if hungry && connected && waits {
             return Poll::Ready(None);
@@ -62,7 +62,7 @@ impl Mailbox {
     /// Ready when the inbox is within its bounds; else the waker in `cx` is woken when it is taken.
     pub(crate) fn poll_relieved(&self, cx: &mut Context<'_>) -> Poll<()> {
         let mut inner = self.inner.lock();
-        if self.is_within(&inner) || !matches!(inner.receiver, Receiver::Connected { .. }) {
+        if self.is_within(&inner) || !matches!(inner.receiver, Receiver::Connected(_)) {
             return Poll::Ready(());
         }
         if !inner.pressed.iter().any(|waker| waker.will_wake(cx.waker())) {

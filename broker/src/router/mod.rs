@@ -21,7 +21,7 @@ use bytestring::ByteString;
 use parking_lot::RwLock;
 use rustc_hash::FxHashMap;
 use sealmq_protocol::packet::{SubscriptionId, SubscriptionOptions};
-use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicName};
+use sealmq_protocol::{Qos, ReasonCode, SubscriptionFilter, TopicFilter, TopicName};
 use shared::Member;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -116,6 +116,8 @@ pub(crate) struct Turn {
     /// PUBLISH packets received and sent, for the metrics.
     pub(crate) received: u64,
     pub(crate) sent: u64,
+    /// Of those sent, the ones in envelopes made for their receiver.
+    pub(crate) resealed: u64,
     dropped: u64,
     withheld: u64,
     work: usize,
@@ -296,6 +298,16 @@ impl Router {
             }
         }
         self.generation.fetch_add(1, Ordering::Release);
+    }
+
+    /// The subscription of a session to a filter, if it has one of its own there.
+    pub(crate) fn subscription(&self, session: SessionId, filter: TopicFilter) -> Option<Subscription> {
+        let tree = self.tree.read();
+        let Listener::Session(_, options, via) = tree.get(&filter, &Subscriber::Session(session))? else {
+            return None;
+        };
+        let id = via.as_ref().and_then(|via| via.subscription_ids.first().copied());
+        Some(Subscription { filter: filter.into(), options: *options, id, is_new: false })
     }
 
     /// The retained messages, for a new subscription.

@@ -4,6 +4,7 @@
 //! then those that are connected, then those that are away; among each the turn goes round.
 
 use crate::delivery::{Delivery, SessionId, Terms, Via};
+use crate::egress::Egress;
 use crate::ingress::message::Message;
 use crate::mailbox::{Mailbox, Standing};
 use parking_lot::RwLock;
@@ -161,8 +162,8 @@ impl Among {
 /// answered once for each group: members are many, and messages are.
 pub(crate) struct Takers {
     among: Among,
-    /// By group and whether a message is confidential.
-    known: FxHashMap<(*const Group, bool), bool>,
+    /// By group and where a message may go.
+    known: FxHashMap<(*const Group, Egress), bool>,
 }
 
 impl Takers {
@@ -175,7 +176,7 @@ impl Takers {
     pub(crate) fn has(&mut self, delivery: &Delivery) -> bool {
         let Some(group) = delivery.terms.group() else { return false };
         let message = &delivery.message;
-        let key = (Arc::as_ptr(group), message.confidential());
+        let key = (Arc::as_ptr(group), message.egress());
         *self.known.entry(key).or_insert_with(|| group.choose(message, self.among).0.is_some())
     }
 }

@@ -3,6 +3,7 @@
 
 use super::*;
 use crate::broker::{Broker, Rulebook};
+use crate::egress::{Channel, Egress};
 use crate::mailbox::Command;
 use crate::registry::{Claim, Claimed};
 use crate::session::Action;
@@ -19,7 +20,7 @@ use std::time::Instant;
 
 fn broker() -> Broker {
     let config = Config::default();
-    let rulebook = Rulebook::load(&config, &[]).unwrap();
+    let rulebook = Rulebook::for_tests(&config);
     Broker::new(&config, rulebook, Arc::new(Store::memory()), Recovered::default())
 }
 
@@ -29,7 +30,7 @@ fn stored(pending: usize, change: impl FnOnce(&mut Config)) -> (Broker, Arc<Simu
     change(&mut config);
     let disk = Arc::new(SimulatedDisk::default());
     let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
-    let rulebook = Rulebook::load(&config, &[]).unwrap();
+    let rulebook = Rulebook::for_tests(&config);
     (Broker::new(&config, rulebook, Arc::new(store), recovered), disk, committer)
 }
 
@@ -56,7 +57,7 @@ async fn member(broker: &Broker, name: &str, clean_start: bool, secure: bool) ->
         authentication_method: None,
     };
     claimed.session.attach(link, secure, Instant::now());
-    claimed.mailbox.attach(secure);
+    claimed.mailbox.attach(Channel::of(secure, false));
     let filters = vec![("$share/g/t".parse(), SubscriptionOptions::of(Qos::ExactlyOnce))];
     let (packet_id, user_properties) = (PacketId::MIN, UserProperties::default());
     let subscribe = Subscribe { packet_id, filters, subscription_id: None, user_properties };
@@ -108,7 +109,7 @@ async fn a_confidential_message_goes_past_a_plaintext_member() {
     let away = member(&broker, "away", true, true).await;
     leave(&broker, away);
     for _ in 0..4 {
-        let message = Message::confidential_for_tests("t", "x");
+        let message = Message::confidential_for_tests("t", "x", Egress::Secure);
         broker.router.route(&Arc::new(message), &mut Turn::default());
     }
     assert_eq!(waiting(&plaintext), 0);

@@ -30,6 +30,8 @@ pub(crate) enum Ending {
     AnswerTooLarge,
     /// The session's queue cannot be read.
     StoreFailed,
+    /// What is confidential cannot be put into an envelope.
+    NotSealed,
     /// The server stops.
     Shutdown,
 }
@@ -46,7 +48,7 @@ impl Ending {
             Self::Refused(reason) | Self::NotAuthenticated(reason) => reason,
             Self::UserGone => ReasonCode::AdministrativeAction,
             Self::AnswerTooLarge => ReasonCode::PacketTooLarge,
-            Self::StoreFailed => ReasonCode::UnspecifiedError,
+            Self::StoreFailed | Self::NotSealed => ReasonCode::UnspecifiedError,
             Self::Shutdown => ReasonCode::ServerShuttingDown,
         })
     }
@@ -66,6 +68,7 @@ impl Ending {
             | Self::TakenOver
             | Self::WriteStalled
             | Self::NotAuthenticated(_)
+            | Self::NotSealed
             | Self::Shutdown => return None,
         };
         Some(Cow::Borrowed(text))

@@ -15,6 +15,7 @@ mod kept;
 mod outbound;
 mod receiver;
 mod scans;
+mod sealing;
 mod subscribe;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ pub(crate) use ending::Ending;
 pub(crate) use inbound::{Acknowledgement, Outcome, Receipt};
 pub(crate) use kept::{Kept, Resumed};
 pub(crate) use receiver::{Dispatch, PassedOver};
+pub(crate) use sealing::{Sealing, Unsealed};
 pub(crate) use will::WillAtEnd;
 
 use crate::delivery::{Delivery, SessionId, Subscription};
@@ -57,6 +59,8 @@ pub(crate) enum Action {
     Acknowledge(Acknowledgement, Position),
     /// Send a message as PUBLISH.
     Deliver(Dispatch),
+    /// The same, but in an envelope for the client.
+    DeliverSealed(Unsealed),
     /// Take a message to ingress and router; the outcome comes back by [`Session::handle_outcome`].
     Route(Submission, Receipt),
     /// A message was refused, or is a repetition of the protocol: count it and say so.
@@ -219,6 +223,7 @@ impl Session {
         self.outbound.attach(Receiver {
             secure,
             is_auditor: false,
+            sealing: None,
             version: terms.version,
             receive_maximum: terms.receive_maximum,
             packet_bytes_max: terms.packet_bytes_max.unwrap_or(PACKET_BYTES).min(PACKET_BYTES),
@@ -229,6 +234,11 @@ impl Session {
     /// Whether the connection at hand may be shown the audit; a new one may not, until it is said.
     pub(crate) fn show_audit(&mut self, may: bool) {
         self.outbound.show_audit(may);
+    }
+
+    /// How the client gets what is confidential on a connection that is not secure, if it does.
+    pub(crate) fn set_sealing(&mut self, sealing: Option<Sealing>) {
+        self.outbound.set_sealing(sealing);
     }
 
     /// The connection is over: what was taken from the mailbox and not sent goes back there.
@@ -325,8 +335,8 @@ impl Session {
         self.actions.pop_front()
     }
 
-    /// The next thing that the client is owed: [`Action::Send`], [`Action::Deliver`] or
-    /// [`Action::ReadRetained`]. To be called only while there is room to write.
+    /// The next thing that the client is owed: [`Action::Send`], [`Action::Deliver`],
+    /// [`Action::DeliverSealed`] or [`Action::ReadRetained`]. To be called only while there is room to write.
     pub(crate) fn poll_transmit(&mut self, now: Instant) -> Option<Action> {
         self.outbound.poll(now)
     }

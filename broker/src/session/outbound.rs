@@ -6,13 +6,14 @@
 //! acknowledged, and the scans of retained messages for new subscriptions (`scans.rs`). Packet ids in the
 //! window are consecutive, so finding one is arithmetic, and none is used twice while it is in flight. Never
 //! sent: what has expired, what is larger than the client takes, what is confidential on a plaintext
-//! connection. What the store keeps is told of each step (`kept.rs`); a QoS 2 message goes only once its
+//! connection (unless it may leave in an envelope). What the store keeps is told of each step (`kept.rs`); a QoS 2 message goes only once its
 //! packet id is kept, since after a crash it must come with the same one.
 
 use super::Action;
 use super::kept::{Kept, Resumed};
 use super::receiver::{PassedOver, Receiver};
 use super::scans::Scans;
+use super::sealing::Sealing;
 use crate::delivery::{Delivery, Place, SessionId, Subscription};
 use crate::mailbox::Parked;
 use crate::retained::{Order, Page};
@@ -99,6 +100,11 @@ impl Outbound {
     /// Whether the connection at hand may be shown the audit.
     pub(super) fn show_audit(&mut self, may: bool) {
         self.receiver.is_auditor = may;
+    }
+
+    /// How the client gets what is confidential on a connection that is not secure, if it does.
+    pub(super) fn set_sealing(&mut self, sealing: Option<Sealing>) {
+        self.receiver.sealing = sealing;
     }
 
     /// The connection is over: gives back what was not sent. What is in flight gets copies of its
@@ -195,8 +201,14 @@ impl Outbound {
     }
 
     /// The retained messages that match a subscription are owed; a scan for the same filter begins anew.
-    pub(super) fn scan(&mut self, subscription: &Subscription, client_id: &ByteString, until: Order) {
-        self.scans.begin(subscription, client_id, until);
+    pub(super) fn scan(
+        &mut self,
+        subscription: &Subscription,
+        client_id: &ByteString,
+        until: Order,
+        retain: bool,
+    ) {
+        self.scans.begin(subscription, client_id, until, retain);
     }
 
     /// Nobody listens to `filter` any more.

@@ -3,9 +3,12 @@
 
 use super::Action;
 use super::alias::{self, Alias};
+use super::sealing::{self, Sealing, round_an_envelope};
 use crate::delivery::{Delivery, Terms, Via};
+use crate::ingress::ENVELOPE_CONTENT_TYPE;
 use crate::ingress::message::Message;
-use sealmq_protocol::packet::{OutgoingPublish, PacketId, PublishHeader, Version};
+use bytes::Bytes;
+use sealmq_protocol::packet::{MessageProperties, OutgoingPublish, PacketId, PublishHeader, Version};
 use sealmq_protocol::{Qos, codec};
 use std::sync::Arc;
 use std::time::Instant;
@@ -22,6 +25,8 @@ const SUBSCRIPTION_ID_BYTES_MAX: usize = 5;
 pub(super) struct Receiver {
     /// Whether confidential messages may be sent.
     pub(super) secure: bool,
+    /// If not, how they may be sent in envelopes.
+    pub(super) sealing: Option<Sealing>,
     /// Whether the audit may be shown.
     pub(super) is_auditor: bool,
     /// In whose form.
@@ -37,7 +42,7 @@ pub(super) struct Receiver {
 /// Messages that were owed and not sent, by why.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct PassedOver {
-    /// Confidential, on a plaintext connection.
+    /// Confidential, on a connection that is not fit for it.
     pub(crate) withheld: u64,
     /// Too late.
     pub(crate) expired: u64,
@@ -53,6 +58,8 @@ pub(crate) struct Dispatch {
     alias: Alias,
     message_expiry_s: Option<u32>,
     via: Option<Arc<Via>>,
+    /// In the place of the message's own: an envelope round it, and what is said of that.
+    pub(super) sealed: Option<Box<(Bytes, MessageProperties)>>,
 }
 
 impl Dispatch {
@@ -63,14 +70,18 @@ impl Dispatch {
             Alias::Set(alias) => (self.message.topic().as_str(), Some(alias)),
             Alias::Use(alias) => ("", Some(alias)),
         };
+        let (payload, properties) = match self.sealed.as_deref() {
+            None => (self.message.payload(), self.message.properties()),
+            Some((envelope, properties)) => (envelope, Some(properties)),
+        };
         OutgoingPublish {
             header: self.header,
             topic,
             topic_alias,
             message_expiry_s: self.message_expiry_s,
             subscription_ids: self.via.as_ref().map_or(&[], |via| &via.subscription_ids),
-            properties: self.message.properties(),
-            payload: self.message.payload(),
+            properties,
+            payload,
         }
     }
 }
@@ -81,6 +92,7 @@ impl Receiver {
         Self {
             secure: false,
             is_auditor: false,
+            sealing: None,
             version: Version::V311,
             receive_maximum: 0,
             packet_bytes_max: 0,
@@ -99,7 +111,7 @@ impl Receiver {
     ) -> bool {
         let message = &delivery.message;
         // Nearly always there is nothing to look for.
-        let is_ordinary = !message.confidential()
+        let is_ordinary = !message.egress().is_confidential()
             && message.expires().is_none()
             && delivery.terms.via.is_none()
             && message.size() + PACKET_BYTES_BESIDE <= self.packet_bytes_max;
@@ -116,7 +128,7 @@ impl Receiver {
         if message.is_audit() && !self.is_auditor {
             return true;
         }
-        let count = if message.confidential() && !self.secure {
+        let count = if message.egress().is_confidential() && !self.secure && self.sealing(message).is_none() {
             &mut passed_over.withheld
         } else if now.is_some_and(|now| message.is_expired(now)) {
             &mut passed_over.expired
@@ -129,15 +141,26 @@ impl Receiver {
         true
     }
 
+    /// How a message leaves in an envelope, if it does.
+    fn sealing(&self, message: &Message) -> Option<&Sealing> {
+        self.sealing.as_ref().filter(|sealing| !self.secure && sealing.permits(message))
+    }
+
     /// Whether the packet, with its topic's name and so many bytes more, is within the client's maximum.
     fn has_room_for(&self, delivery: &Delivery, more: usize) -> bool {
         let message = &delivery.message;
         let ids = delivery.terms.via.as_ref().map_or(&[][..], |via| &via.subscription_ids);
+        let plain = message.payload().len();
+        let sealing = self.sealing(message);
+        let payload = sealing.map_or(plain, |sealing| sealing.size.of(plain));
         // Mostly so by far that nothing has to be counted.
-        let at_most = message.size() + PACKET_BYTES_BESIDE + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
+        let beside = PACKET_BYTES_BESIDE + ENVELOPE_CONTENT_TYPE.len() * usize::from(sealing.is_some());
+        let at_most =
+            message.size() - plain + payload + beside + SUBSCRIPTION_ID_BYTES_MAX * ids.len() + more;
         if at_most <= self.packet_bytes_max {
             return true;
         }
+        let said = sealing.map(|_| round_an_envelope(message.properties()));
         let packet_id = if delivery.terms.qos > Qos::AtMostOnce { Some(PacketId::MIN) } else { None };
         let packet = OutgoingPublish {
             header: header(&delivery.terms, packet_id, false),
@@ -145,10 +168,10 @@ impl Receiver {
             topic_alias: None,
             message_expiry_s: message.expires().map(|_| 0),
             subscription_ids: ids,
-            properties: message.properties(),
+            properties: said.as_ref().or(message.properties()),
             payload: message.payload(),
         };
-        let bytes = codec::publish_bytes(&packet, self.version);
+        let bytes = codec::publish_bytes(&packet, payload, self.version);
         // Zero is for what has no form at all.
         bytes > 0 && bytes + more <= self.packet_bytes_max
     }
@@ -165,13 +188,16 @@ impl Receiver {
         // What fits only just goes without introducing an alias.
         let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
         let Delivery { message, terms, place: _ } = delivery;
-        Action::Deliver(Dispatch {
+        let is_sealed = message.egress().is_confidential() && self.sealing(&message).is_some();
+        let dispatch = Dispatch {
             header: header(&terms, packet_id, dup),
             alias: self.aliases.assign(message.topic(), may_introduce),
             message_expiry_s: message.expires_in_s(now),
             via: terms.via,
+            sealed: None,
             message,
-        })
+        };
+        sealing::deliver(dispatch, is_sealed)
     }
 }
 

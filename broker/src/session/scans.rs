@@ -43,13 +43,19 @@ impl Scans {
         self.may_go_on = true;
     }
 
-    /// The retained messages that match a subscription are owed; a scan for the same filter begins anew.
-    pub(super) fn begin(&mut self, subscription: &Subscription, client_id: &ByteString, until: Order) {
+    /// The retained messages that match a subscription are owed, with RETAIN as given; a scan for the same filter begins anew.
+    pub(super) fn begin(
+        &mut self,
+        subscription: &Subscription,
+        client_id: &ByteString,
+        until: Order,
+        retain: bool,
+    ) {
         let filter = subscription.filter.filter().clone();
         self.cancel(&filter);
         self.begun += 1;
         self.by_filter.insert(filter.clone(), self.begun);
-        let terms = Terms { qos: subscription.options.qos, retain: true, via: Via::own(subscription.id) };
+        let terms = Terms { qos: subscription.options.qos, retain, via: Via::own(subscription.id) };
         let but = subscription.options.no_local.then(|| client_id.clone());
         self.by_turn.insert(self.begun, Scan { filter, terms, but, until, after: None });
     }

@@ -3,6 +3,7 @@
 
 use super::{Action, Session};
 use crate::delivery::Subscription;
+use crate::handout;
 use crate::retained::Order;
 use sealmq_protocol::packet::{
     RetainHandling, SubAck, Subscribe, SubscriptionId, SubscriptionOptions, UnsubAck, Unsubscribe,
@@ -60,6 +61,9 @@ impl Session {
         if !permitted {
             return Err(ReasonCode::NotAuthorized);
         }
+        if handout::asks_at_large(filter.filter()) {
+            return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
         options.qos = options.qos.min(Qos::from_bits(offer.qos_max).unwrap_or(Qos::ExactlyOnce));
         let is_new = !self.subscriptions.contains(&filter);
         if is_new {
@@ -90,9 +94,16 @@ impl Session {
                 RetainHandling::DoNotSend => false,
             };
             if wanted && subscription.filter.share_name().is_none() {
-                self.outbound.scan(&subscription, &self.client_id, until);
+                self.outbound.scan(&subscription, &self.client_id, until, true);
             }
         }
+    }
+
+    /// What a subscription of a key was answered with is another now: the client is owed it, as a message that
+    /// is new ([MQTT-3.3.1-12], [MQTT-3.3.1-13]).
+    pub(crate) fn handle_key_changed(&mut self, subscription: &Subscription, until: Order) {
+        let retain = subscription.options.retain_as_published;
+        self.outbound.scan(subscription, &self.client_id, until, retain);
     }
 
     pub(super) fn handle_unsubscribe(&mut self, unsubscribe: Unsubscribe) {

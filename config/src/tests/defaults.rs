@@ -5,6 +5,7 @@ use crate::Config;
 use crate::audit::Audit;
 use crate::auth::Auth;
 use crate::encryption::Encryption;
+use crate::identity::Identity;
 use crate::limits::{Limits, QueueFull};
 use crate::listener::{Listener, Tls};
 use crate::mqtt::Mqtt;
@@ -54,8 +55,10 @@ fn every_default_is_as_promised() {
         listeners: Vec::new(),
         auth: Auth { allow_anonymous: true, password_file: None, client_id_prefixes: Vec::new() },
         acl: Vec::new(),
+        identity: Identity { id: "sealmq".to_owned(), key: None },
         senders: Vec::new(),
         topic_keys: Vec::new(),
+        subscriber_keys: Vec::new(),
         policies: Vec::new(),
         encryption: Encryption {
             max_clock_skew_s: 300,

@@ -288,6 +288,22 @@ fn what_does_not_fit_together() {
             "sealmq.toml:8: topic_key[1].id: found \"k\"; allowed: one that topic_key[0] does not have already",
         ),
         (
+            "[identity]\nid = \"dev\"\n[[sender]]\nid = \"dev\"\nkey = \"f\"\ntopics = [\"a\"]",
+            "sealmq.toml:4: identity.id: found \"dev\"; allowed: one that sender[0] does not have",
+        ),
+        (
+            &format!("{policy}egress = \"secure\""),
+            "sealmq.toml:6: policy[0].egress: found an egress of what is not confidential; allowed: with payload = \"sealed\" only",
+        ),
+        (
+            "[[subscriber_key]]\nkey = \"f\"\n[[subscriber_key]]\nclient = \"a\"\nuser = \"a\"\nkey = \"f\"",
+            "sealmq.toml:3: subscriber_key[0].client: found neither client nor user; allowed: either client or user\nsealmq.toml:7: subscriber_key[1].user: found a user beside a client; allowed: either client or user",
+        ),
+        (
+            &"[[subscriber_key]]\nclient = \"a\"\nkey = \"f\"\n".repeat(2),
+            "sealmq.toml:7: subscriber_key[1].client: found \"a\"; allowed: one that subscriber_key[0] does not have already",
+        ),
+        (
             &policy.repeat(2),
             "sealmq.toml:7: policy[1].topics[0]: found \"a\"; allowed: a filter that does not stand in policy[0].topics[0] already, for the first one counts",
         ),

@@ -3,6 +3,7 @@
 use super::{File, load};
 use crate::Config;
 use crate::auth::{Access, AclRule, Auth, Permission};
+use crate::egress::{Egress, Holder, SubscriberKey};
 use crate::encryption::{Bind, OnRefusal, Payload, Policy, Sender, TopicKey};
 use crate::listener::{Listener, Tls};
 use crate::storage::{Durability, Storage};
@@ -74,8 +75,12 @@ fn the_example_loads_with_exactly_its_values() {
         not_before: None,
         not_after: Some(1_893_456_000),
     };
-    let policy =
-        Policy { topics: filters(&["plant/#"]), payload: Payload::Sealed, on_refusal: OnRefusal::Drop };
+    let policy = Policy {
+        topics: filters(&["plant/#"]),
+        payload: Payload::Sealed,
+        on_refusal: OnRefusal::Drop,
+        egress: Egress::Secure,
+    };
     let expected = Config {
         data_dir: "/var/lib/sealmq".into(),
         listeners,
@@ -135,6 +140,19 @@ fn every_payload_and_refusal_has_its_name() {
 }
 
 #[test]
+fn every_egress_and_holder_has_its_name() {
+    for (name, egress) in [("secure", Egress::Secure), ("secure-or-sealed", Egress::SecureOrSealed)] {
+        let text = format!("[[policy]]\ntopics = [\"a\"]\npayload = \"sealed\"\negress = \"{name}\"");
+        assert_eq!(load(&text).unwrap().policies[0].egress, egress);
+    }
+    let entry = |holder: &str| format!("[[subscriber_key]]\n{holder} = \"a\"\nkey = \"/k\"\n");
+    let loaded = load(&(entry("client") + &entry("user"))).unwrap().subscriber_keys;
+    let holders = [Holder::Client("a".to_owned()), Holder::User("a".to_owned())];
+    let expected = holders.map(|holder| SubscriberKey { holder, key: "/k".into() });
+    assert_eq!(loaded, expected);
+}
+
+#[test]
 fn sizes_are_numbers_or_texts_with_a_unit() {
     for text in ["1048576", "\"1 MiB\"", "\"1024KiB\"", "0x100000", "1_048_576"] {
         let config = load(&format!("mqtt.packet_bytes_max = {text}")).unwrap();
@@ -188,6 +206,15 @@ fn the_store_lies_in_the_data_folder_unless_it_has_a_path() {
     let file = super::with_listener("data_dir = \"data\"\nstorage.path = \"fast\"");
     assert_eq!(folder(&file.load(&[]).unwrap()), file.path("fast"));
     assert_eq!(folder(&load("storage.path = \"/srv/mq\"").unwrap()), Path::new("/srv/mq"));
+}
+
+#[test]
+fn the_identity_lies_in_the_data_folder_unless_it_has_a_file() {
+    let file = |config: &Config| config.identity.file(&config.data_dir);
+    assert_eq!(file(&load("").unwrap()), Path::new("sealmq-data/keys/identity.jwk"));
+    let own = super::with_listener("data_dir = \"data\"\nidentity.key = \"own.jwk\"\nidentity.id = \"mq\"");
+    let config = own.load(&[]).unwrap();
+    assert_eq!((file(&config), config.identity.id.as_str()), (own.path("own.jwk"), "mq"));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
 use super::{Curve, KeyParts, Material, octets};
@@ -105,6 +106,12 @@ pub(super) fn print(parts: &KeyParts) -> Result<Zeroizing<String>, KeyError> {
     serde_json::to_writer(&mut *text, &jwk).map_err(|_| KeyError::Malformed("kid"))?;
     let text = String::from_utf8(std::mem::take(&mut *text)).map_err(|_| KeyError::Malformed("kid"))?;
     Ok(Zeroizing::new(text))
+}
+
+/// RFC 7638: the required fields alone, in the order of their names and without blanks.
+pub(super) fn thumbprint(curve: Curve, public: &[u8; 32]) -> String {
+    let fields = format!(r#"{{"crv":"{}","kty":"OKP","x":"{}"}}"#, curve.name(), encode(public));
+    encode(&Sha256::digest(fields)).into_owned()
 }
 
 fn encode(bytes: &[u8]) -> Cow<'static, str> {

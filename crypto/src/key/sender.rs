@@ -138,6 +138,11 @@ impl SenderPublicKey {
         cose_key::print(&self.parts()).to_vec()
     }
 
+    /// The key's SHA-256 thumbprint as a JWK (RFC 7638, RFC 8037), for people to compare.
+    pub fn thumbprint(&self) -> String {
+        jwk::thumbprint(Curve::Ed25519, &self.key.to_bytes())
+    }
+
     /// The id that came with the key.
     pub fn id(&self) -> &[u8] {
         &self.id

@@ -277,6 +277,12 @@ impl TopicPublicKey {
         }
     }
 
+    /// Whether it is of small order: everybody knows what is agreed on with such a key.
+    pub fn is_weak(&self) -> bool {
+        // Which secret does not matter: all of them are multiples of the cofactor.
+        !StaticSecret::from([1; 32]).diffie_hellman(&self.key).was_contributory()
+    }
+
     /// The key as a JWK.
     pub fn to_jwk(&self) -> Result<String, KeyError> {
         Ok(jwk::print(&self.parts())?.to_string())

@@ -127,9 +127,10 @@ pub fn decode_publish_properties(
     Ok((extras.properties, extras.subscription_ids))
 }
 
-/// The bytes that [`encode_publish`] appends; 0 when the packet has no form.
-pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
-    match Lengths::of(publish, version) {
+/// The bytes that [`encode_publish`] appends with a payload of this length, whatever the one that is there;
+/// 0 when the packet has no form.
+pub fn publish_bytes(publish: &OutgoingPublish<'_>, payload_bytes: usize, version: Version) -> usize {
+    match Lengths::of(publish, payload_bytes, version) {
         Some(lengths) => 1 + variable_number_bytes(lengths.body) + lengths.body,
         None => 0,
     }
@@ -139,7 +140,7 @@ pub fn publish_bytes(publish: &OutgoingPublish<'_>, version: Version) -> usize {
 /// room that is made once.
 #[inline]
 pub fn encode_publish(publish: &OutgoingPublish<'_>, version: Version, out: &mut BytesMut) -> bool {
-    let Some(lengths) = Lengths::of(publish, version) else { return false };
+    let Some(lengths) = Lengths::of(publish, publish.payload.len(), version) else { return false };
     let header = publish.header;
     let flags = u8::from(header.dup) << 3 | header.qos.bits() << 1 | u8::from(header.retain);
     put_fixed_header(PacketType::Publish.first_byte() | flags, lengths.body, out);
@@ -173,7 +174,7 @@ impl Lengths {
     /// `None` for what has no form: a field past 65,535 bytes, a body past 268,435,455, no identifier
     /// above QoS 0, no topic and no alias.
     #[inline]
-    fn of(publish: &OutgoingPublish<'_>, version: Version) -> Option<Self> {
+    fn of(publish: &OutgoingPublish<'_>, payload_bytes: usize, version: Version) -> Option<Self> {
         let OutgoingPublish { header, topic, topic_alias, .. } = *publish;
         let is_v5 = version == Version::V5;
         if topic.len() > STRING_BYTES_MAX || topic.is_empty() && !(is_v5 && topic_alias.is_some()) {
@@ -189,7 +190,7 @@ impl Lengths {
             properties = properties_bytes(publish)?;
             body += variable_number_bytes(properties) + properties;
         }
-        let body = body.checked_add(publish.payload.len()).filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
+        let body = body.checked_add(payload_bytes).filter(|bytes| *bytes <= BODY_BYTES_MAX)?;
         Some(Self { body, properties })
     }
 }

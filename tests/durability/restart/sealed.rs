@@ -1,7 +1,7 @@
 //! Sealed messages: still confidential, and still taken once.
 
 use crate::durability::{Way, every_way};
-use crate::encryption::{self, Device, Plant, SECRET, topic_key};
+use crate::encryption::{self, Device, Plant, SECRET, egress, topic_key};
 use crate::harness::{Broker, Connect, Publish, Wire};
 use sealmq_crypto::{Freshness, TopicKey};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -74,6 +74,51 @@ fn confidential_messages_in_a_queue_do_not_come_on_plaintext() {
         let mut back = Wire::open(&broker).connected(&connect, true);
         back.take("for all");
         back.expect_nothing_but_pong();
+    });
+}
+
+/// Where the policy lets envelopes leave, that is kept with a message, and so is that it does not: also where the
+/// policies are others after the start.
+#[test]
+fn egress_is_that_of_before() {
+    every_way(|way| {
+        let rules = egress::rules();
+        let plant = Plant::of(encryption::setup().config(&rules).config(way.storage()).start());
+        let connect = Connect::new("panel").persistent();
+        let mut wire = Wire::open_tls(&plant.broker).connected(&connect, false);
+        wire.subscribe("#", 2);
+        wire.disconnect();
+        let mut sender = Wire::client(&plant.broker, "sender");
+        for (topic, text) in [(TOPIC, "sealable"), ("strict/7/a", "strictly")] {
+            for retain in [true, false] {
+                let publish = Publish::new(topic, plant.seal(topic, text)).qos(1, 1);
+                sender.publish(&Publish { retain, ..publish });
+            }
+        }
+        let down = way.down(plant.into_broker());
+        // What came for secure connections alone may leave in envelopes by the policy of today.
+        let weaker = rules.replace(
+            "topics = [\"strict/#\"]\npayload = \"sealed\"\n",
+            concat!("topics = [\"strict/#\"]\npayload = \"sealed\"\n", "egress = \"secure-or-sealed\"\n"),
+        );
+        let broker = down.config_instead(&(weaker + way.storage())).start();
+        let reader = egress::Reader::new(&broker, "panel");
+        let mut panel = Wire::resume(&broker, &connect);
+        for _ in 0..2 {
+            assert!(!reader.take(&mut panel, "sealable").retain);
+        }
+        panel.subscribe("#", 1);
+        assert!(reader.take(&mut panel, "sealable").retain);
+        panel.expect_nothing_but_pong();
+        let mut open = Wire::client(&broker, "open");
+        open.subscribe("#", 1);
+        open.expect_nothing_but_pong();
+        let mut secure = Wire::client_tls(&broker, "secure");
+        secure.subscribe("#", 1);
+        for text in ["sealable", "strictly"] {
+            assert!(secure.take(text).retain);
+        }
+        assert!(!broker.log().text().contains("strictly"));
     });
 }
 

@@ -12,6 +12,7 @@ mod tests;
 use super::error::FileError;
 use super::record::{Client, MessageStore};
 use crate::delivery::{SessionId, Subscription};
+use crate::egress::Egress;
 use crate::ingress::message::{Kept, Message};
 use crate::now::Clock;
 use crate::store::offline::filling::{FillError, Happening};
@@ -270,7 +271,7 @@ impl Moving<'_> {
             payload: store.payload.clone(),
             qos: store.qos,
             retain: store.retain,
-            confidential: false,
+            egress: Egress::Any,
             expires: expires_ms.map(|at| self.clock.instant(at)),
             properties: store.properties.clone(),
             publisher: store.source_client_id.clone().filter(|_| store.retain),

@@ -4,6 +4,7 @@
 use super::super::tests::{BEGUN_S, FILE};
 use super::{MoveError, Moved, Others, Rules, Users, import};
 use crate::delivery::SessionId;
+use crate::egress::Egress;
 use crate::now::{Clock, Now};
 use crate::store::layout::Keyspace;
 use crate::store::offline::check::check;
@@ -61,7 +62,7 @@ fn what_mosquitto_kept_is_here() {
         (&all.payload()[..], all.publisher().unwrap().as_ref()),
         (&b"with everything"[..], "publisher")
     );
-    assert!(all.properties().is_some() && all.expires().is_some() && !all.confidential());
+    assert!(all.properties().is_some() && all.expires().is_some() && all.egress() == Egress::Any);
 
     let of = |topic: &str, qos, ids: &[u32]| (topic.to_owned(), qos, ids.to_vec());
     let (once, exactly) = (Qos::AtLeastOnce, Qos::ExactlyOnce);

@@ -4,8 +4,13 @@ mod v5;
 
 use super::*;
 use crate::delivery::Terms as On;
+use crate::egress::Egress;
+use crate::ingress::Policies;
 use crate::ingress::message::Message;
 use bytes::Bytes;
+use sealmq_config::egress as policy;
+use sealmq_config::encryption::{OnRefusal, Payload, Policy};
+use sealmq_crypto::{EnvelopeSize, Freshness};
 use sealmq_protocol::Qos;
 use sealmq_protocol::packet::{
     Connect, ConnectProperties, PacketId, Publish, SubAck, SubscriptionIds, SubscriptionOptions, Unsubscribe,
@@ -127,7 +132,8 @@ fn show(action: &Action) -> String {
         Action::Route(submission, _) => format!("route {}", submission.topic()),
         Action::Close(ending) => format!("close {ending:?}"),
         Action::Report(refused) => format!("Report({:?})", refused.refusal),
-        Action::Permit(_)
+        Action::DeliverSealed(_)
+        | Action::Permit(_)
         | Action::Subscribe(..)
         | Action::Unsubscribe(_)
         | Action::Authenticate(_)
@@ -364,7 +370,7 @@ fn unsubscribe_is_answered_even_for_what_was_never_subscribed() {
 #[test]
 fn confidential_messages_stay_back_on_a_plaintext_connection() {
     let mut session = session();
-    let secret = Arc::new(Message::confidential_for_tests("s", "secret"));
+    let secret = Arc::new(Message::confidential_for_tests("s", "secret", Egress::Secure));
     let deliveries = || [Delivery { message: secret.clone(), terms: On::of(Qos::AtLeastOnce), place: None }];
     session.deliveries_mut().extend(deliveries());
     assert_eq!(sent(&mut session), ["secret qos1 id1"]);
@@ -376,6 +382,39 @@ fn confidential_messages_stay_back_on_a_plaintext_connection() {
     session.detach();
     session.attach(terms(Version::V311), true, Instant::now());
     assert!(sent(&mut session).is_empty());
+}
+
+/// On the terms of a client with a key, under this policy of all topics.
+fn sealing(payload: Payload, egress: policy::Egress) -> Sealing {
+    let topics = vec!["#".parse().unwrap()];
+    let policies = vec![Policy { topics, payload, on_refusal: OnRefusal::Drop, egress }];
+    let freshness = Freshness::Both { seq: u64::MAX, time: u32::MAX.into() };
+    Sealing { policies: Arc::new(Policies::new(policies)), size: EnvelopeSize::new(b"mq", b"key", freshness) }
+}
+
+#[test]
+fn what_may_be_sealed_again_leaves_as_an_envelope_or_not_at_all() {
+    use policy::Egress::{Secure, SecureOrSealed};
+    let mut session = session();
+    session.attach(terms(Version::V311), false, Instant::now());
+    let mut sent = |egress, sealing: Option<Sealing>| {
+        let message = Arc::new(Message::confidential_for_tests("s", "secret", egress));
+        session.set_sealing(sealing);
+        session.deliveries_mut().push_back(Delivery { message, terms: On::of(Qos::AtMostOnce), place: None });
+        match session.poll_transmit(Instant::now()) {
+            None => "nothing",
+            Some(Action::DeliverSealed(unsealed)) if unsealed.plaintext() == "secret" => "an envelope",
+            Some(other) => panic!("{other:?}"),
+        }
+    };
+    let sealed = || Some(sealing(Payload::Sealed, SecureOrSealed));
+    assert_eq!(sent(Egress::SecureOrSealed, sealed()), "an envelope");
+    assert_eq!(sent(Egress::SecureOrSealed, None), "nothing");
+    assert_eq!(sent(Egress::Secure, sealed()), "nothing");
+    // Of the promise and today's policy the stricter holds.
+    assert_eq!(sent(Egress::SecureOrSealed, Some(sealing(Payload::Sealed, Secure))), "nothing");
+    assert_eq!(sent(Egress::SecureOrSealed, Some(sealing(Payload::Plain, Secure))), "an envelope");
+    assert_eq!(session.take_passed_over().withheld, 3);
 }
 
 #[test]

@@ -53,7 +53,7 @@ fn message(topic: &str) -> MessageRecord {
         payload: Bytes::from_static(b"very secret"),
         qos: Qos::ExactlyOnce,
         retain: false,
-        confidential: true,
+        egress: crate::egress::Egress::Secure,
         expires_ms: None,
         properties: None,
         publisher: None,

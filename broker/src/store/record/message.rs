@@ -1,6 +1,7 @@
 //! A message as it is kept: all that a subscriber is sent of it, with its confidential mark.
 
 use super::fields::{Malformed, Reader, Writer};
+use crate::egress::Egress;
 use crate::ingress::message::{Kept, Message};
 use crate::now::Clock;
 use bytes::Bytes;
@@ -16,6 +17,8 @@ const CONFIDENTIAL: u8 = 0b0000_1000;
 const EXPIRES: u8 = 0b0001_0000;
 const PROPERTIES: u8 = 0b0010_0000;
 const PUBLISHER: u8 = 0b0100_0000;
+/// Of what is confidential, what may leave in an envelope too. Records of before it was there are stricter.
+const SEALED_AGAIN: u8 = 0b1000_0000;
 
 const FORMAT: u8 = 0b0000_0001;
 const FORMAT_UTF8: u8 = 0b0000_0010;
@@ -31,7 +34,7 @@ pub(crate) struct MessageRecord {
     pub(crate) payload: Bytes,
     pub(crate) qos: Qos,
     pub(crate) retain: bool,
-    pub(crate) confidential: bool,
+    pub(crate) egress: Egress,
     /// Milliseconds since 1970.
     pub(crate) expires_ms: Option<u64>,
     pub(crate) properties: Option<Box<MessageProperties>>,
@@ -55,7 +58,7 @@ struct Parts<'a> {
     payload: &'a [u8],
     qos: Qos,
     retain: bool,
-    confidential: bool,
+    egress: Egress,
     expires_ms: Option<u64>,
     properties: Option<&'a MessageProperties>,
     publisher: Option<&'a ByteString>,
@@ -68,7 +71,7 @@ pub(crate) fn encode_message(message: &Message, clock: Clock) -> Vec<u8> {
         payload: message.payload(),
         qos: message.qos(),
         retain: message.retain(),
-        confidential: message.confidential(),
+        egress: message.egress(),
         expires_ms: message.expires().map(|expires| clock.unix_ms(expires)),
         properties: message.properties(),
         publisher: message.publisher(),
@@ -78,10 +81,10 @@ pub(crate) fn encode_message(message: &Message, clock: Clock) -> Vec<u8> {
 
 /// The message of these bytes, of which it keeps slices.
 pub(crate) fn decode_message(record: Bytes, clock: Clock) -> Result<Message, Malformed> {
-    let MessageRecord { topic, payload, qos, retain, confidential, expires_ms, properties, publisher } =
+    let MessageRecord { topic, payload, qos, retain, egress, expires_ms, properties, publisher } =
         MessageRecord::decode(record)?;
     let expires = expires_ms.map(|at| clock.instant(at));
-    Ok(Message::of_store(Kept { topic, payload, qos, retain, confidential, expires, properties, publisher }))
+    Ok(Message::of_store(Kept { topic, payload, qos, retain, egress, expires, properties, publisher }))
 }
 
 impl Parts<'_> {
@@ -89,7 +92,8 @@ impl Parts<'_> {
         let mut writer = Writer::new(VERSION, room);
         let flags = self.qos.bits()
             | flag(self.retain, RETAIN)
-            | flag(self.confidential, CONFIDENTIAL)
+            | flag(self.egress.is_confidential(), CONFIDENTIAL)
+            | flag(self.egress == Egress::SecureOrSealed, SEALED_AGAIN)
             | flag(self.expires_ms.is_some(), EXPIRES)
             | flag(self.properties.is_some(), PROPERTIES)
             | flag(self.publisher.is_some(), PUBLISHER);
@@ -115,7 +119,7 @@ impl MessageRecord {
             payload: &self.payload,
             qos: self.qos,
             retain: self.retain,
-            confidential: self.confidential,
+            egress: self.egress,
             expires_ms: self.expires_ms,
             properties: self.properties.as_deref(),
             publisher: self.publisher.as_ref(),
@@ -135,8 +139,14 @@ impl MessageRecord {
         let publisher = has(PUBLISHER).then(|| reader.text()).transpose()?;
         reader.end()?;
         let qos = Qos::from_bits(flags & QOS).ok_or(Malformed)?;
-        let (retain, confidential) = (has(RETAIN), has(CONFIDENTIAL));
-        Ok(Self { topic, payload, qos, retain, confidential, expires_ms, properties, publisher })
+        let retain = has(RETAIN);
+        let egress = match (has(CONFIDENTIAL), has(SEALED_AGAIN)) {
+            (false, false) => Egress::Any,
+            (true, false) => Egress::Secure,
+            (true, true) => Egress::SecureOrSealed,
+            (false, true) => return Err(Malformed),
+        };
+        Ok(Self { topic, payload, qos, retain, egress, expires_ms, properties, publisher })
     }
 }
 

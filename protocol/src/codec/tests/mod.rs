@@ -56,7 +56,7 @@ fn answered_in(version: Version, first: u8, body: &[u8]) -> Result<Packet, Proto
 /// The bytes of a packet, for a PUBLISH as said without writing it; 0 when it has no form.
 fn packet_bytes(packet: &Packet, version: Version) -> usize {
     if let Packet::Publish(publish) = packet {
-        return publish_bytes(&publish.into(), version);
+        return publish_bytes(&publish.into(), publish.payload.len(), version);
     }
     let mut out = BytesMut::new();
     encode(packet, version, &mut out);

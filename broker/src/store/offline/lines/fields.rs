@@ -1,6 +1,7 @@
 //! What the lines of an export are made of: a message, its properties, bytes as base64.
 
 use super::super::super::record::MessageRecord;
+use crate::egress::Egress;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use bytes::Bytes;
@@ -42,6 +43,9 @@ pub(super) struct MessageFields {
     qos: u8,
     retain: bool,
     confidential: bool,
+    /// Whether it may leave in an envelope too; lines of before it was there are stricter.
+    #[serde(default, skip_serializing_if = "is_false")]
+    sealed_again: bool,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     expires_ms: Option<u64>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,7 +62,8 @@ impl MessageFields {
             topic: message.topic.as_str().to_owned(),
             qos: message.qos.bits(),
             retain: message.retain,
-            confidential: message.confidential,
+            confidential: message.egress.is_confidential(),
+            sealed_again: message.egress == Egress::SecureOrSealed,
             expires_ms: message.expires_ms,
             publisher: message.publisher.map(Into::into),
             properties: message.properties.map(|properties| PropertyFields::of(&properties)),
@@ -73,7 +78,12 @@ impl MessageFields {
             payload: self.payload.0.clone(),
             qos: Qos::from_bits(self.qos)?,
             retain: self.retain,
-            confidential: self.confidential,
+            egress: match (self.confidential, self.sealed_again) {
+                (false, false) => Egress::Any,
+                (true, false) => Egress::Secure,
+                (true, true) => Egress::SecureOrSealed,
+                (false, true) => return None,
+            },
             expires_ms: self.expires_ms,
             properties: match &self.properties {
                 Some(properties) => Some(Box::new(properties.parsed()?)),
@@ -83,6 +93,12 @@ impl MessageFields {
         };
         Some(message.encode())
     }
+}
+
+/// The form is serde's.
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// What MQTT 5 passes on with a message.

@@ -8,6 +8,7 @@ use super::super::super::record::{
 use super::{RAW, read, write};
 use crate::auth::{Fingerprint, Identity};
 use crate::delivery::{Place, SessionId, Subscription};
+use crate::egress::Egress;
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
@@ -66,15 +67,16 @@ fn properties() -> impl Strategy<Value = MessageProperties> {
 }
 
 fn message() -> impl Strategy<Value = MessageRecord> {
-    let flags = (qos(), any::<bool>(), any::<bool>());
+    let egress = prop_oneof![Just(Egress::Any), Just(Egress::Secure), Just(Egress::SecureOrSealed)];
+    let flags = (qos(), any::<bool>(), egress);
     let extras = (option::of(any::<u64>()), option::of(properties()), option::of(".{0,6}"));
     (topic(), bytes(), flags, extras).prop_map(
-        |(topic, payload, (qos, retain, confidential), (expires_ms, properties, publisher))| MessageRecord {
+        |(topic, payload, (qos, retain, egress), (expires_ms, properties, publisher))| MessageRecord {
             topic,
             payload,
             qos,
             retain,
-            confidential,
+            egress,
             expires_ms,
             properties: properties.map(Box::new),
             publisher: publisher.map(Into::into),
@@ -252,7 +254,7 @@ fn lines_have_named_fields() {
         payload: Bytes::from_static(b"21.5"),
         qos: Qos::AtLeastOnce,
         retain: true,
-        confidential: false,
+        egress: Egress::Any,
         expires_ms: Some(7),
         properties: None,
         publisher: Some("dev".into()),
@@ -262,6 +264,13 @@ fn lines_have_named_fields() {
         line,
         r#"{"keyspace":"retained","topic":"plant/7","message":{"topic":"plant/7","qos":1,"retain":true,"confidential":false,"expires_ms":7,"publisher":"dev","payload":"MjEuNQ=="}}"#
     );
+    let sealed = MessageRecord { egress: Egress::SecureOrSealed, ..message.clone() };
+    let line = write(Keyspace::Retained, b"plant/7", &sealed.encode()).unwrap();
+    assert!(line.contains(r#""confidential":true,"sealed_again":true,"#), "{line}");
+    // By the flags alone, and stricter where nothing is said.
+    let bit = sealed.encode()[1] & !0b1000_0000;
+    let older = [&sealed.encode()[..1], &[bit], &sealed.encode()[2..]].concat();
+    assert_eq!(MessageRecord::decode(older.into()).unwrap().egress, Egress::Secure);
     let raw = write(Keyspace::Refs, b"x", b"").unwrap();
     assert_eq!(raw, r#"{"raw":"refs","key":"eA==","value":""}"#);
 }

@@ -7,12 +7,15 @@ use super::greeting::{durability, kind};
 use super::layout::Layout;
 use super::{CommandError, ServeOptions, complain, say};
 use crate::auth::Auth;
+use crate::egress;
 use crate::error::StartError;
+use crate::identity;
 use crate::keys;
 use crate::listener::{development, tls};
 use clap::Args;
 use sealmq_config::Config;
 use sealmq_config::audit::Audit;
+use sealmq_config::egress::{Egress, Holder, SubscriberKey};
 use sealmq_config::encryption::{OnRefusal, Payload, Policy};
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
@@ -62,10 +65,19 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
             None
         }
     };
-    let keys_to_come = is_development && !config.data_dir.join("keys").exists();
+    let keys_to_come = is_development && config.senders.iter().all(|sender| !sender.key.exists());
     if !keys_to_come {
         errors.extend(keys::problems(config));
         notes.extend(keys::warnings(config));
+    }
+    errors.extend(egress::problems(config));
+    notes.extend(egress::warnings(config));
+    if identity::is_to_come(config) {
+        let file = config.identity.file(&config.data_dir).display().to_string();
+        notes.extend((!is_development).then(|| format!("{file}: will be made at the first start")));
+    } else {
+        errors.extend(identity::load(config).err());
+        notes.extend(identity::warning(config));
     }
     if is_development {
         match development::are_there(&config.data_dir) {
@@ -115,7 +127,10 @@ fn doubts(config: &Config, at: usize, policy: &Policy) -> Vec<String> {
     if !config.topic_keys.iter().any(|key| meets(&key.topics)) {
         doubts.push(format!("policy[{at}]: no topic_key is for {topics}; all that comes there is refused"));
     }
-    if config.listeners.iter().all(|listener| listener.tls.is_none()) {
+    let seals = policy.egress == Egress::SecureOrSealed;
+    if seals && config.subscriber_keys.is_empty() {
+        doubts.push(format!("policy[{at}]: there is no subscriber_key; nothing of {topics} is sealed again"));
+    } else if !seals && config.listeners.iter().all(|listener| listener.tls.is_none()) {
         doubts.push(format!(
             "policy[{at}]: no listener has TLS; nobody can receive what is sealed on {topics}"
         ));
@@ -148,8 +163,10 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
     layout.section("listeners", &listeners(config));
     layout.section("clients", &clients(config, found.auth.as_ref()));
+    layout.section("identity", &identity(config));
     layout.section("senders", &senders(config));
     layout.section("topic keys", &topic_keys(config));
+    layout.section("subscribers", &subscribers(config));
     layout.section("policies", &policies(config));
     layout.section("audit", &[audit(config)]);
     layout.section("changed", &changed(config));
@@ -209,6 +226,12 @@ fn clients(config: &Config, auth: Option<&Auth>) -> Vec<[String; 1]> {
     rows.into_iter().map(|row| [row]).collect()
 }
 
+fn identity(config: &Config) -> [[String; 3]; 1] {
+    let file = config.identity.file(&config.data_dir).display().to_string();
+    let fingerprint = identity::load(config).map(|key| key.public().thumbprint());
+    [[config.identity.id.clone(), file, fingerprint.unwrap_or_default()]]
+}
+
 fn senders(config: &Config) -> Vec<[String; 4]> {
     let row = |sender: &sealmq_config::encryption::Sender| {
         let file = sender.key.display().to_string();
@@ -230,11 +253,23 @@ fn topic_keys(config: &Config) -> Vec<[String; 5]> {
     config.topic_keys.iter().map(row).collect()
 }
 
+fn subscribers(config: &Config) -> Vec<[String; 2]> {
+    let row = |entry: &SubscriberKey| {
+        let holder = match &entry.holder {
+            Holder::Client(client) => format!("client {client}"),
+            Holder::User(user) => format!("user {user}"),
+        };
+        [holder, entry.key.display().to_string()]
+    };
+    config.subscriber_keys.iter().map(row).collect()
+}
+
 fn policies(config: &Config) -> Vec<[String; 3]> {
     let row = |policy: &Policy| {
         let payload = match policy.payload {
             Payload::Plain => "plain",
             Payload::Stamped => "stamped",
+            Payload::Sealed if policy.egress == Egress::SecureOrSealed => "sealed, and sealed again",
             Payload::Sealed => "sealed",
             Payload::EndToEnd => "end-to-end",
         };
@@ -369,124 +404,4 @@ fn shown(name: &str, debug: &str) -> String {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use sealmq_config::limits::QueueFull;
-    use sealmq_crypto::{ContentAlgorithm, SenderKey, TopicKey};
-    use std::fs;
-
-    const FILE: &str = r#"
-data_dir = "data"
-[[listener]]
-bind = "0.0.0.0:1883"
-[[listener]]
-bind = "0.0.0.0:8083"
-websocket = true
-origins = ["https://a.example"]
-[auth]
-password_file = "passwd"
-[[sender]]
-id = "dev-7"
-key = "dev.jwk"
-topics = ["plant/7/#"]
-[[topic_key]]
-id = "plant-1"
-key = "topic.jwk"
-topics = ["plant/#"]
-not_after = 2030-01-01T00:00:00Z
-[[policy]]
-topics = ["plant/#"]
-payload = "sealed"
-[limits]
-connections_max = 7
-queue_bytes_max = "32 MiB"
-[audit]
-users = ["ann"]
-"#;
-
-    fn load(folder: &Path) -> Config {
-        let file = folder.join("sealmq.toml");
-        fs::write(&file, FILE).unwrap();
-        ServeOptions { config_file: Some(file), ..ServeOptions::default() }.load().unwrap()
-    }
-
-    #[test]
-    fn the_summary_says_what_was_understood() {
-        let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
-        write("passwd", "# nobody yet\n");
-        write("dev.jwk", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
-        write("topic.jwk", &TopicKey::generate("x", ContentAlgorithm::A256Gcm).unwrap().to_jwk().unwrap());
-        let config = load(folder.path());
-        let text = summary(&config, Some(Path::new("f.toml")), &findings(&config, false).ok().unwrap());
-        let text = text.replace(&format!("{}/", folder.path().display()), "");
-        for line in [
-            "f.toml: everything is in order",
-            "listeners     0.0.0.0:1883   plaintext",
-            "              0.0.0.0:8083   plaintext, WebSocket (ws)   web pages of https://a.example",
-            "              0 users in passwd, 0 for SCRAM-SHA-256",
-            "senders       dev-7   plant/7/#   dev.jwk",
-            "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",
-            "policies      plant/#      sealed   else dropped",
-            "              all others   plain",
-            "changed       limits.connections_max   7        (by default 100000)",
-            "              limits.queue_bytes_max   32 MiB   (by default 64 MiB)",
-            "audit         data/audit   8 files of 64 MiB   shown to ann",
-            "note: audit.users: no listener has TLS; nobody can see the audit as messages",
-            "note: policy[0]: no listener has TLS; nobody can receive what is sealed on plant/#",
-        ] {
-            assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");
-        }
-    }
-
-    #[test]
-    fn all_errors_are_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let config = load(folder.path());
-        let errors = findings(&config, false).err().unwrap();
-        let text: Vec<_> = errors.iter().map(ToString::to_string).collect();
-        assert_eq!(text.len(), 3, "{text:?}");
-        for (error, beginning) in
-            text.iter().zip(["auth.password_file: ", "sender[0].key: ", "topic_key[0].key: "])
-        {
-            assert!(error.starts_with(beginning), "{error}");
-        }
-    }
-
-    #[test]
-    fn nothing_is_made_by_looking() {
-        let folder = tempfile::tempdir().unwrap();
-        let data_dir = folder.path().join("data");
-        let options = ServeOptions { data_dir: Some(data_dir.clone()), ..ServeOptions::default() };
-        let found = findings(&options.load().unwrap(), true).ok().unwrap();
-        assert!(
-            matches!(found.notes.as_slice(), [note] if note.contains("will be made")),
-            "{:?}",
-            found.notes
-        );
-        assert!(!data_dir.exists());
-    }
-
-    #[test]
-    fn a_name_that_nobody_can_prove_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let mut config = load(folder.path());
-        let passwd = folder.path().join("passwd");
-        fs::write(&passwd, format!("ann:{}\n", crate::auth::password::cheap_hash(b"x"))).unwrap();
-        let auth = Auth::load(&config.auth).unwrap();
-        config.listeners = Listener::development(folder.path()).into();
-        config.audit.users = ["ann", "dev-7", "eve"].map(str::to_owned).into();
-        let expected = "audit.users[2]: \"eve\" has no password and is no sender; nobody can prove that name";
-        assert_eq!(unseen_audit(&config, Some(&auth)), [expected]);
-        config.audit.enabled = false;
-        assert!(unseen_audit(&config, Some(&auth)).is_empty());
-    }
-
-    #[test]
-    fn values_are_shown_as_the_file_has_them() {
-        assert_eq!(shown("session_expiry_max_s", "Some(60)"), "60");
-        assert_eq!(shown("session_expiry_max_s", "None"), "none");
-        assert_eq!(shown("queue_full", &format!("{:?}", QueueFull::DropOldest)), "drop-oldest");
-        assert_eq!(shown("packet_bytes_max", "1048576"), "1 MiB");
-    }
-}
+mod tests;
