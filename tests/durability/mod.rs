@@ -4,6 +4,7 @@
 //! Here is what the chapters share: the [`Way`]s in which a broker goes down, and what is awaited before.
 
 mod commands;
+mod filters;
 mod full;
 mod power;
 mod preload;

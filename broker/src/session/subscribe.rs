@@ -5,6 +5,7 @@ use super::{Action, Session};
 use crate::delivery::Subscription;
 use crate::handout;
 use crate::retained::Order;
+use crate::store::layout;
 use sealmq_protocol::packet::{
     RetainHandling, SubAck, Subscribe, SubscriptionId, SubscriptionOptions, UnsubAck, Unsubscribe,
 };
@@ -63,6 +64,10 @@ impl Session {
         }
         if handout::asks_at_large(filter.filter()) {
             return Err(ReasonCode::WildcardSubscriptionsNotSupported);
+        }
+        // It could not be kept, and be gone at the next start.
+        if self.is_stored() && !layout::has_key(&filter) {
+            return Err(ReasonCode::TopicFilterInvalid);
         }
         options.qos = options.qos.min(Qos::from_bits(offer.qos_max).unwrap_or(Qos::ExactlyOnce));
         let is_new = !self.subscriptions.contains(&filter);

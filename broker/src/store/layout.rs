@@ -34,6 +34,9 @@ pub(crate) const META_IMPORT: &[u8] = b"import";
 /// Sessions whose removal was begun: this, and the session.
 pub(crate) const META_DYING: &[u8] = b"dying/";
 
+/// The longest key; none is empty.
+pub(crate) const KEY_BYTES_MAX: usize = 65_535;
+
 /// A part of the store with keys of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[repr(u8)]
@@ -133,6 +136,11 @@ pub(crate) fn parse_packet_key(key: &[u8]) -> Option<(SessionId, PacketId)> {
 /// Of a subscription.
 pub(crate) fn subscription_key(session: SessionId, filter: &SubscriptionFilter) -> Vec<u8> {
     [&session_key(session)[..], filter.to_string().as_bytes()].concat()
+}
+
+/// Whether a subscription to it has a key: the longest filters do not.
+pub(crate) fn has_key(filter: &SubscriptionFilter) -> bool {
+    size_of::<SessionId>() + filter.wire_bytes() <= KEY_BYTES_MAX
 }
 
 /// The session and the filter of such a key.

@@ -15,6 +15,7 @@ use crate::delivery::{SessionId, Subscription};
 use crate::egress::Egress;
 use crate::ingress::message::{Kept, Message};
 use crate::now::Clock;
+use crate::store::layout;
 use crate::store::offline::filling::{FillError, Happening};
 use crate::store::{Change, EngineError, Held, SessionRecord};
 use bytestring::ByteString;
@@ -223,6 +224,10 @@ impl Moving<'_> {
             };
             if !seen.insert((session, subscription.filter.to_string())) {
                 self.moved.left.damage("a subscription is in the file twice");
+                continue;
+            }
+            if !layout::has_key(&subscription.filter) {
+                self.moved.left.damage("the filter of a subscription is too long to be kept");
                 continue;
             }
             let (filter, options, id) = (subscription.filter, subscription.options, subscription.id);

@@ -156,6 +156,18 @@ fn what_was_not_released_is_handed_out() {
     assert_eq!(last, ("out/never".to_owned(), Qos::ExactlyOnce, Vec::new()));
 }
 
+#[test]
+fn a_filter_that_is_too_long_to_be_kept_is_left_out() {
+    let filter = "x".repeat(65_530);
+    let mut body = [[0; 4].as_slice(), &[0, 6], &65_530_u16.to_be_bytes(), &[1, 0, 0, 0], b"keeper"].concat();
+    body.extend(filter.as_bytes());
+    let length = u32::try_from(body.len()).unwrap();
+    let file = [FILE, &[0, 0, 0, 5], &length.to_be_bytes(), &body].concat();
+    let (moved, ..) = moved(&file, &RULES, 60);
+    assert_eq!((moved.subscriptions, moved.left.damaged), (6, 1));
+    assert_eq!(moved.left.flaws, ["the filter of a subscription is too long to be kept"]);
+}
+
 fn moved_error(file: &[u8]) -> Option<MoveError> {
     let disk = SimulatedDisk::default();
     let moved = import(file, &disk, &RULES, (Clock::read(), Now::read().unix_s * 1_000), &mut |_| {});

@@ -4,7 +4,7 @@
 use super::super::Position;
 use super::super::batch::{Batch, Ops};
 use super::super::engine::{Engine, EngineError};
-use super::super::layout::{Keyspace, META_IMPORT, META_LAST, META_SCHEMA, SCHEMA};
+use super::super::layout::{KEY_BYTES_MAX, Keyspace, META_IMPORT, META_LAST, META_SCHEMA, SCHEMA};
 use super::Progress;
 use super::filling::{FillError, Filling};
 use super::lines::{self, BATCH, BatchLine, END, EndLine, FORMAT, Header};
@@ -152,6 +152,10 @@ impl<R: BufRead> Import<R> {
         }
         if keyspace == Keyspace::Meta && key == META_SCHEMA && value != SCHEMA.to_be_bytes() {
             return Err(self.wrong("the layout is none that is known here"));
+        }
+        if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+            let why = format!("a key of {} bytes is none: they have 1 to {KEY_BYTES_MAX}", key.len());
+            return Err(self.wrong(&why));
         }
         let key = (keyspace, key);
         if self.ops.last_key_value().is_some_and(|(last, _)| *last >= key) {
