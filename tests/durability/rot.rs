@@ -63,32 +63,77 @@ fn delivered(broker: &Broker) -> u16 {
     n
 }
 
-/// Wherever the journal is damaged it is refused. Where the engine would go on without what is behind, it can
-/// be told to.
+/// `sealmq store check` finds it, too.
+fn check_refuses(setup: &Setup) -> String {
+    setup.write_config();
+    let output = setup.run(&["store", "check", "--config", "sealmq.toml"], "");
+    let error = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    error
+}
+
+/// Wherever the journal is damaged the store is refused as it is, and goes on with what is left when told to.
 #[test]
 fn damaged_journal_is_refused_until_the_loss_is_accepted() {
     let mut setup = filled();
     let journal = setup.dir().join("data/store/0.jnl");
     let sound = std::fs::read(&journal).unwrap();
     let middle = sound.iter().rposition(|byte| *byte != 0).unwrap() / 2;
-    for at in middle.. {
-        std::fs::write(&journal, &sound).unwrap();
+    for at in (middle..).step_by(37).take(8) {
         flip(&journal, at);
+        let damaged = std::fs::read(&journal).unwrap();
         let (line, again) = refused(setup);
         setup = again;
-        if line.contains("changes that were acknowledged are missing") {
-            assert!(line.contains("--accept-loss"), "{line}");
-            break;
+        for part in
+            ["changes that were acknowledged are missing", "'0.jnl' is damaged from byte", "--accept-loss"]
+        {
+            assert!(line.contains(part), "{part} in {line}");
         }
-        assert!(line.contains("damaged") && at < middle + 1_000, "{line}");
+        let error = check_refuses(&setup);
+        assert!(error.contains("'0.jnl' is damaged from byte"), "{error}");
+        assert!(std::fs::read(&journal).unwrap() == damaged, "what is refused is left as it is");
+        flip(&journal, at);
     }
-    let (line, setup) = refused(setup);
-    assert!(line.contains("changes that were acknowledged are missing"), "{line}");
+    flip(&journal, middle);
     let broker = setup.arg("--accept-loss").start();
+    broker.log_line(|line| line.level() == "WARN" && line.contains("0.jnl.cut-at-"));
     broker.log_line(|line| line.level() == "WARN" && line.contains("--accept-loss"));
     let came = delivered(&broker);
     assert!((1..MESSAGES).contains(&came), "{came} of {MESSAGES}");
     // It was accepted once, and is no loss from then on.
+    broker.kill().start();
+}
+
+/// What is missing from a journal that is not the newest was acknowledged long ago.
+#[test]
+fn damaged_journal_in_front_of_another_is_refused_until_the_loss_is_accepted() {
+    const LARGE: u16 = 270;
+    let broker = Setup::new().config("[storage]\nballast_bytes = 0\n").start();
+    let mut publisher = Wire::client(&broker, "publisher");
+    for n in 1..=MESSAGES {
+        publisher.publish(&Publish::new(format!("small/{n}"), "x").qos(1, n).retain());
+    }
+    let large = "x".repeat(256 * 1024);
+    for n in 1..=LARGE {
+        publisher.publish(&Publish::new(format!("large/{n}"), &large).qos(1, n).retain());
+    }
+    let setup = broker.kill();
+    let store = setup.dir().join("data/store");
+    assert!(store.join("1.jnl").exists());
+    let journal = store.join("0.jnl");
+    let sound = std::fs::read(&journal).unwrap();
+    flip(&journal, 6_025);
+    let (line, setup) = refused(setup);
+    for part in ["'0.jnl' is damaged from byte", "there is a newer one", "--accept-loss"] {
+        assert!(line.contains(part), "{part} in {line}");
+    }
+    let error = check_refuses(&setup);
+    assert!(error.contains("'0.jnl' is damaged from byte"), "{error}");
+    flip(&journal, 6_025);
+    assert!(std::fs::read(&journal).unwrap() == sound, "what is refused is left as it is");
+    flip(&journal, 6_025);
+    let broker = setup.arg("--accept-loss").start();
+    broker.log_line(|line| line.level() == "WARN" && line.contains("0.jnl.cut-at-"));
     broker.kill().start();
 }
 

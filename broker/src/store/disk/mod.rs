@@ -1,7 +1,7 @@
 //! The engine on disk: fjall, with a guard for each fault that was seen in it.
 //!
-//! - Its recovery takes bad bytes in mid-journal for a torn end and drops what is behind. [`tip`] knows how
-//!   far the store was, so a store that opens with less is refused.
+//! - Its recovery takes bad bytes in mid-journal for a torn end and drops what is behind. [`journals`] reads
+//!   them before, and [`tip`] knows how far the store was, so a store that holds less is refused as it is.
 //! - A failed write poisons it until it is opened again. [`Disk`] holds all handles behind one lock, and can
 //!   let go of them; what was read meanwhile waits.
 //! - A thread of its own writes memtables out, and a commit can wait for ever where that one found no room.
@@ -10,24 +10,29 @@
 //!   the position that was announced.
 //! - Keyspaces that are seldom written pin journals: [`Disk::tidy`] writes them out.
 
+mod journals;
+mod opening;
 mod room;
+mod tails;
 #[cfg(test)]
 mod tests;
 mod tip;
 
+pub(crate) use opening::OpenError;
+
 use super::batch::{Batch, Last, Op};
 use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit, last_of};
-use super::layout::{Keyspace, META_LAST};
+use super::layout::{KEY_BYTES_MAX, Keyspace, META_LAST};
 use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use room::Room;
 use std::error::Error;
-use std::fs::File;
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::{Path, PathBuf};
-use tip::{Tip, TipError};
+use std::path::PathBuf;
+use tails::AsFound;
+use tip::Tip;
 
 /// Journals that may be on disk before keyspaces are written out for their sake.
 const JOURNALS_BYTES_MAX: u64 = 128 << 20;
@@ -38,8 +43,6 @@ const MEMTABLE_BYTES: u64 = 1 << 20;
 const FILES_MAX: usize = 256;
 /// Threads that write memtables out and merge tables.
 const WORKERS: usize = 2;
-/// What the engine writes last into a new store is a file of so many bytes.
-const MARKER_BYTES: u64 = 5;
 /// Shorter than any key.
 const NOBODYS_KEY: &[u8] = &[0];
 /// What a keyspace may take on disk before it is looked at whether it is mostly removed.
@@ -58,57 +61,16 @@ pub(crate) struct DiskOptions {
     pub(crate) accept_loss: bool,
 }
 
-/// Why a store on disk cannot be opened.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum OpenError {
-    /// Somebody has it open.
-    #[error("another process has it open")]
-    InUse,
-    /// Less is there than was written.
-    #[error(
-        "{missing} changes that were acknowledged are missing (a damaged file, or one that was put back): it is at {found}, and was at {known}; start with --accept-loss to go on without them"
-    )]
-    Missing {
-        /// How many positions.
-        missing: u64,
-        /// Where it is.
-        found: u64,
-        /// Where it was.
-        known: u64,
-    },
-    /// Something else is there than was written.
-    #[error("what is there is not what was written last: start with --accept-loss to go on with it")]
-    Different,
-    /// The file that says how far the store was is damaged.
-    #[error(
-        "the file 'tip' is damaged, so nobody knows whether something is missing; start with --accept-loss to go on"
-    )]
-    DamagedTip,
-    /// Somebody began to fill it, and did not come to the end.
-    #[error("an import into it was broken off, so it is not whole: remove its folder, and import again")]
-    Incomplete,
-    /// A later version of the program wrote it.
-    #[error(
-        "it was written by a later version: its layout is {found}, and {ours} is the newest that is known here"
-    )]
-    Newer {
-        /// The layout that was found.
-        found: u32,
-        /// The newest that is known.
-        ours: u32,
-    },
-    /// A file is damaged, or is not what it should be.
-    #[error("{0}")]
-    Engine(#[from] EngineError),
-}
-
 /// See the module's description.
 pub(crate) struct Disk {
     options: DiskOptions,
     /// None while it is opened anew.
     handles: RwLock<Option<Handles>>,
-    tip: Mutex<Tip>,
+    /// None where it is only looked at.
+    tip: Mutex<Option<Tip>>,
     room: Room,
+    /// Where it is only looked at: behind the handles, since these are dropped first.
+    _as_found: Option<AsFound>,
 }
 
 struct Handles {
@@ -124,18 +86,18 @@ impl Handles {
 
     /// Opens it. The engine asserts some of what it reads instead of checking it, so that a damaged file can be
     /// a panic: that is an error like others.
-    fn open(options: &DiskOptions) -> Result<Self, fjall::Error> {
-        catch_unwind(AssertUnwindSafe(|| Self::open_files(options)))
+    fn open(options: &DiskOptions, workers: usize) -> Result<Self, fjall::Error> {
+        catch_unwind(AssertUnwindSafe(|| Self::open_files(options, workers)))
             .unwrap_or(Err(fjall::Error::Unrecoverable))
     }
 
-    fn open_files(options: &DiskOptions) -> Result<Self, fjall::Error> {
+    fn open_files(options: &DiskOptions, workers: usize) -> Result<Self, fjall::Error> {
         let cache = u64::try_from(options.cache_bytes).unwrap_or(u64::MAX);
         let db = Database::builder(&options.path)
             .cache_size(cache)
             .max_cached_files(Some(FILES_MAX))
             .max_journaling_size(JOURNALS_BYTES_MAX)
-            .worker_threads(WORKERS)
+            .worker_threads_unchecked(workers)
             .manual_journal_persist(true)
             .open()?;
         let open = |keyspace: &Keyspace| {
@@ -152,53 +114,26 @@ impl Handles {
         let value = self.keyspace(Keyspace::Meta)?.get(META_LAST).map_err(error)?;
         last_of(value.as_deref())
     }
+
+    /// Says where the store is, in the newest journal.
+    fn say(&self, last: Last) -> Result<(), fjall::Error> {
+        let Some(meta) = self.keyspaces.get(Keyspace::Meta.index()) else { return Ok(()) };
+        let mut writes = self.db.batch().durability(Some(PersistMode::SyncData));
+        writes.insert(meta, META_LAST, last.to_bytes());
+        writes.commit()
+    }
 }
 
 impl Disk {
-    /// Opens the store in its folder, or begins one there.
-    pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        clear_unfinished(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        let accept_loss = options.accept_loss;
-        let (disk, doubt) = Self::look(options)?;
-        let last = disk.last()?;
-        match doubt {
-            Some(doubt) if !accept_loss => return Err(doubt),
-            _ if accept_loss => {
-                tracing::warn!(position = last.position.0, "going on with what is there: --accept-loss");
-            }
-            _ => {}
-        }
-        disk.tip.lock().set(last, true).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        disk.room.set_ballast();
-        Ok(disk)
-    }
-
-    /// Whether there is a store in a folder.
-    pub(crate) fn is_there(folder: &Path) -> bool {
-        folder.join("keyspaces").is_dir()
-    }
-
-    /// Opens the store in its folder to be looked at: with what is missing of it, as far as can be told.
-    /// Changes nothing of what tells that.
-    pub(crate) fn look(options: DiskOptions) -> Result<(Self, Option<OpenError>), OpenError> {
-        let room = Room::new(&options.path, options.ballast_bytes);
-        let handles = Handles::open(&options).map_err(|why| {
-            if matches!(why, fjall::Error::Locked) { OpenError::InUse } else { OpenError::Engine(error(why)) }
-        })?;
-        let last = handles.last()?;
-        let (tip, known) = Tip::open(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
-        let doubt = match known {
-            Err(TipError) => Some(OpenError::DamagedTip),
-            Ok(known) => compare(last, known).err(),
-        };
-        Ok((Self { options, handles: RwLock::new(Some(handles)), tip: Mutex::new(tip), room }, doubt))
-    }
-
     /// The handles; waits while they are opened anew.
     fn handles(&self) -> Result<impl std::ops::Deref<Target = Handles> + '_, EngineError> {
         RwLockReadGuard::try_map(self.handles.read(), Option::as_ref)
             .map_err(|_| EngineError::Failed("the store could not be opened again".into()))
+    }
+
+    fn tell_tip(&self, last: Last, sync: bool) -> Result<(), EngineError> {
+        let mut tip = self.tip.lock();
+        tip.as_mut().map_or(Ok(()), |tip| tip.set(last, sync)).map_err(|why| io_error(&why))
     }
 
     /// What a failure of the engine means: where the device is full, everything can be done again.
@@ -211,44 +146,6 @@ impl Disk {
             error
         }
     }
-}
-
-/// Clears what is left of a first start that was cut short: the engine can neither open that nor begin it
-/// again. Nothing was in it, since 'tip' is made once the engine is open.
-fn clear_unfinished(folder: &Path) -> io::Result<()> {
-    let lock = folder.join("lock");
-    let marker = std::fs::metadata(folder.join("version")).map_or(0, |file| file.len());
-    if !lock.exists() || marker >= MARKER_BYTES || folder.join("tip").exists() {
-        return Ok(());
-    }
-    let file = File::open(&lock)?;
-    if file.try_lock().is_err() {
-        // Somebody is at it; opening says so.
-        return Ok(());
-    }
-    let gone = |done: io::Result<()>| match done {
-        Err(why) if why.kind() != io::ErrorKind::NotFound => Err(why),
-        _ => Ok(()),
-    };
-    gone(std::fs::remove_file(folder.join("0.jnl")))?;
-    gone(std::fs::remove_dir_all(folder.join("keyspaces")))?;
-    gone(std::fs::remove_file(folder.join("version")))
-}
-
-/// Holds what was found against what is known to have been written.
-fn compare(found: Last, known: Option<Last>) -> Result<(), OpenError> {
-    let Some(known) = known else { return Ok(()) };
-    if found.position < known.position {
-        return Err(OpenError::Missing {
-            missing: known.position.0 - found.position.0,
-            found: found.position.0,
-            known: known.position.0,
-        });
-    }
-    if found.position == known.position && found.checksum != known.checksum {
-        return Err(OpenError::Different);
-    }
-    Ok(())
 }
 
 impl Engine for Disk {
@@ -264,6 +161,13 @@ impl Engine for Disk {
         if !enough {
             return Err(EngineError::NoSpace);
         }
+        // The engine asserts it, and would take the writer with it.
+        if let Some(op) = batch.ops().find(|op| !(1..=KEY_BYTES_MAX).contains(&op.key.len())) {
+            let (bytes, keyspace) = (op.key.len(), op.keyspace.name());
+            let why =
+                format!("a key of {bytes} bytes in '{keyspace}' cannot be kept: 1 to {KEY_BYTES_MAX} can");
+            return Err(EngineError::Failed(why));
+        }
         let handles = self.handles()?;
         let mode = if sync { PersistMode::SyncData } else { PersistMode::Buffer };
         let mut writes = handles.db.batch().durability(Some(mode));
@@ -276,17 +180,14 @@ impl Engine for Disk {
         }
         writes.insert(handles.keyspace(Keyspace::Meta)?, META_LAST, batch.last().to_bytes());
         writes.commit().map_err(|why| self.judge(why))?;
-        if sync {
-            self.tip.lock().set(batch.last(), false).map_err(|why| io_error(&why))?;
-        }
-        Ok(())
+        if sync { self.tell_tip(batch.last(), false) } else { Ok(()) }
     }
 
     fn sync(&self) -> Result<(), EngineError> {
         let handles = self.handles()?;
         let last = handles.last()?;
         handles.db.persist(PersistMode::SyncData).map_err(|why| self.judge(why))?;
-        self.tip.lock().set(last, true).map_err(|why| io_error(&why))
+        self.tell_tip(last, true)
     }
 
     fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
@@ -322,7 +223,7 @@ impl Engine for Disk {
         let mut handles = self.handles.write();
         // The lock on the folder goes with the last handle.
         drop(handles.take());
-        *handles = Some(Handles::open(&self.options).map_err(|why| self.judge(why))?);
+        *handles = Some(Handles::open(&self.options, WORKERS).map_err(|why| self.judge(why))?);
         Ok(())
     }
 

@@ -5,13 +5,14 @@
 //! much. The last second before a power cut is the hole that stays.
 
 use super::super::batch::Last;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use xxhash_rust::xxh3::xxh3_64;
 
+const NAME: &str = "tip";
 /// Between two syncs.
 const SYNC: Duration = Duration::from_secs(1);
 
@@ -27,20 +28,37 @@ pub(super) struct Tip {
 }
 
 impl Tip {
-    /// Opens the file in the store's folder, or makes it; with what it says, if it says something.
-    pub(super) fn open(folder: &Path) -> io::Result<(Self, Result<Option<Last>, TipError>)> {
-        let path = folder.join("tip");
-        let file = OpenOptions::new().read(true).write(true).create(true).truncate(false).open(path)?;
+    /// What the file in the store's folder says, if it says something.
+    pub(super) fn read(folder: &Path) -> io::Result<Result<Option<Last>, TipError>> {
+        let file = match File::open(folder.join(NAME)) {
+            Ok(file) => file,
+            Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Ok(None)),
+            Err(why) => return Err(why),
+        };
         let mut bytes = [0; 24];
-        let said = match file.metadata()?.len() {
+        Ok(match file.metadata()?.len() {
             0 => Ok(None),
             24 => {
                 file.read_exact_at(&mut bytes, 0)?;
                 parse(&bytes).map(Some).ok_or(TipError)
             }
             _ => Err(TipError),
-        };
-        Ok((Self { file, synced: Instant::now() }, said))
+        })
+    }
+
+    /// Opens the file to be written, or makes it.
+    pub(super) fn create(folder: &Path) -> io::Result<Self> {
+        let path = folder.join(NAME);
+        let is_new = !path.exists();
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        if file.metadata()?.len() > 24 {
+            // It was damaged.
+            file.set_len(24)?;
+        }
+        if is_new {
+            File::open(folder)?.sync_all()?;
+        }
+        Ok(Self { file, synced: Instant::now() })
     }
 
     /// Says that the store is so far. Syncs when it is time, or when told to.

@@ -256,6 +256,15 @@ fn a_line_that_is_wrong_is_named_by_its_number() {
 }
 
 #[test]
+fn a_key_that_no_store_has_is_refused() {
+    for bytes in [0, 65_536] {
+        let text = exported(&disk([(Keyspace::Retained, vec![b'x'; bytes], b"?".to_vec())]));
+        let error = import(&text, &SimulatedDisk::default()).unwrap_err().to_string();
+        assert!(error.ends_with(&format!("a key of {bytes} bytes is none: they have 1 to 65535")), "{error}");
+    }
+}
+
+#[test]
 fn only_an_empty_store_is_filled() {
     let text = exported(&disk(sound()));
     // A broker has been started with it, and nothing has happened.
@@ -383,7 +392,7 @@ fn the_first_are_told_and_all_are_counted() {
     let checked = check(&disk, Some(&OpenError::DamagedTip), &mut |_| {}).unwrap();
     let findings = &checked.findings[&Keyspace::Inbound];
     assert_eq!((findings.count, findings.first.len()), (9, 5));
-    assert!(checked.findings[&Keyspace::Meta].first[0].contains("'tip' is damaged"));
+    assert!(checked.findings[&Keyspace::Meta].first[0].contains("'tip' is missing or damaged"));
 }
 
 /// On a disk: what was lost is found, and looking leaves it to be found again.

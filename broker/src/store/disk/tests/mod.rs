@@ -1,8 +1,11 @@
 //! The engine on a real disk.
 
+mod journals;
+
 use super::super::Position;
 use super::super::batch::Ops;
 use super::*;
+use std::path::Path;
 
 fn options(path: &Path) -> DiskOptions {
     DiskOptions { path: path.to_owned(), cache_bytes: 1 << 20, ballast_bytes: 0, accept_loss: false }
@@ -80,10 +83,24 @@ fn a_store_that_was_put_back_is_refused() {
     let old = before.path().join("store");
     std::fs::copy(path.join("tip"), old.join("tip")).unwrap();
     let refused = Disk::open(options(&old)).err();
-    assert_eq!(refused, Some(OpenError::Missing { missing: 1, found: 1, known: 2 }));
+    assert_eq!(refused, Some(OpenError::Missing { missing: 1, found: 1, known: 2, damage: None }));
     let accepted = DiskOptions { accept_loss: true, ..options(&old) };
     assert_eq!(Disk::open(accepted).unwrap().last().unwrap().position, Position(1));
     assert!(Disk::open(options(&old)).is_ok(), "what was accepted once is known from then on");
+}
+
+#[test]
+fn a_key_that_cannot_be_kept_is_an_error() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(options(folder.path())).unwrap();
+    let ops = |bytes| Ops::from([((Keyspace::Subscription, vec![b'x'; bytes]), Some(vec![1]))]);
+    for bytes in [0, 65_536] {
+        let refused = disk.commit(&Batch::new(Position(1), 0, &ops(bytes)), true);
+        assert!(matches!(refused, Err(EngineError::Failed(_))), "{bytes}: {refused:?}");
+    }
+    let mut writer = Writer::new(&disk);
+    writer.write(&ops(1));
+    writer.write(&ops(65_535));
 }
 
 #[test]
@@ -158,7 +175,9 @@ fn flip(times: usize) {
         let at = usize::try_from(next(written)).unwrap();
         bytes[at] ^= 1 << next(8);
         std::fs::write(&file, bytes).unwrap();
+        let before = journals_of(&copy);
         let Ok(disk) = Disk::open(options(&copy)) else {
+            assert_eq!(journals_of(&copy), before, "refused and changed: {} at {at}", file.display());
             refused += 1;
             continue;
         };
@@ -183,6 +202,13 @@ fn flip(times: usize) {
         }
     }
     println!("{times} flips: {refused} refused, {failed} read errors, {whole} without effect");
+}
+
+/// The journals of a store, as they are.
+fn journals_of(path: &Path) -> Vec<Vec<u8>> {
+    let files = files_under(path).into_iter();
+    let journals = files.filter(|file| file.extension().is_some_and(|extension| extension == "jnl"));
+    journals.map(|file| std::fs::read(file).unwrap()).collect()
 }
 
 fn files_under(folder: &Path) -> Vec<PathBuf> {
