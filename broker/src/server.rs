@@ -19,6 +19,8 @@ use std::time::{Duration, Instant};
 
 /// Between two looks for retained messages that have expired.
 const RETAINED_SWEEP: Duration = Duration::from_secs(5);
+/// Between two looks at how the store is.
+const STORE_LOOKS: Duration = Duration::from_secs(1);
 
 /// Listens and serves until `stop` is ready; `reload` yields a configuration each time that rules are
 /// to be read again. `listening` is called once every listener is bound.
@@ -56,6 +58,7 @@ pub(crate) async fn run(
     tasks.spawn(end_sessions(broker.clone()));
     tasks.spawn(expire_retained(broker.clone()));
     tasks.spawn(handout::follow_times(broker.clone()));
+    tasks.spawn(watch_store(broker.clone()));
     tasks
         .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
 
@@ -115,6 +118,15 @@ async fn expire_retained(broker: Arc<Broker>) {
         while broker.router.expire_retained(Instant::now()) {
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Has it said when the store is stuck, whoever asks for it or not.
+async fn watch_store(broker: Arc<Broker>) {
+    let mut ticks = tokio::time::interval(STORE_LOOKS);
+    while broker.store.keeps() {
+        ticks.tick().await;
+        broker.store.watch();
     }
 }
 

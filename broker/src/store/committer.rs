@@ -49,7 +49,8 @@ impl Committer {
         loop {
             let until = if self.fold.is_removing() { Some(Instant::now()) } else { self.sync_due() };
             if self.log.await_work(until) == Work::Closed {
-                return self.engine.sync();
+                let engine = self.engine.clone();
+                return self.watched(|_| engine.sync());
             }
             match self.step() {
                 Ok(()) => {}
@@ -61,16 +62,25 @@ impl Committer {
 
     /// Writes one batch of what is pending, and syncs what is due.
     pub(crate) fn step(&mut self) -> Result<(), EngineError> {
+        self.watched(Self::write)
+    }
+
+    /// Does something of which it is said when it takes too long.
+    fn watched<T>(&mut self, something: impl FnOnce(&mut Self) -> T) -> T {
+        self.health.step_begins();
+        let done = something(self);
+        self.health.step_ends();
+        done
+    }
+
+    fn write(&mut self) -> Result<(), EngineError> {
         if self.unwritten.is_none() {
             let taken = self.log.take(self.fold.is_removing());
             self.unwritten = self.fold(&taken)?;
         }
         if let Some((batch, position)) = &self.unwritten {
             let sync = self.durability == Durability::Sync;
-            self.health.commit_begins();
-            let committed = self.engine.commit(batch, sync);
-            self.health.commit_ends();
-            committed?;
+            self.engine.commit(batch, sync)?;
             self.last = batch.last();
             let position = *position;
             self.unwritten = None;
@@ -122,8 +132,8 @@ impl Committer {
     fn await_room(&mut self) -> Result<(), EngineError> {
         self.health.no_space();
         loop {
-            if self.engine.make_room() {
-                match self.engine.reopen().and_then(|()| self.step()) {
+            if self.engine.make_room(self.unwritten.as_ref().map(|(batch, _)| batch)) {
+                match self.watched(|this| this.engine.reopen().and_then(|()| this.write())) {
                     Err(EngineError::NoSpace) => {}
                     done => {
                         done?;

@@ -70,10 +70,10 @@ pub(crate) trait Engine: Send + Sync {
         visit: Visit<'_>,
     ) -> Result<(), EngineError>;
 
-    /// There was no room: makes what room it can. Whether there is enough to go on.
-    fn make_room(&self) -> bool;
+    /// There was no room: makes what room it can. Whether there is enough to go on, with this batch first.
+    fn make_room(&self, batch: Option<&Batch>) -> bool;
 
-    /// Begins anew on what is on disk, after there was no room.
+    /// Begins anew on what is on disk, if something has failed for want of room.
     fn reopen(&self) -> Result<(), EngineError>;
 
     /// Gives back what is not needed any more. Takes its time, and is called when there is some.

@@ -4,8 +4,8 @@ use parking_lot::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-/// A commit that takes longer is a fault.
-const COMMIT_MAX: Duration = Duration::from_secs(10);
+/// A step of the writer that takes longer is a fault.
+const STEP_MAX: Duration = Duration::from_secs(10);
 
 /// What is wrong.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,7 +14,7 @@ pub(crate) enum State {
     Good,
     /// There is no room on the device: nothing is acknowledged.
     NoSpace,
-    /// A commit takes very long.
+    /// The writer has been at one step for very long.
     Stalled,
 }
 
@@ -33,8 +33,8 @@ impl State {
 #[derive(Debug, Default)]
 pub(crate) struct Health {
     no_space: AtomicBool,
-    commit_began: Mutex<Option<Instant>>,
-    /// Said once for each commit that takes too long.
+    step_began: Mutex<Option<Instant>>,
+    /// Said once for each step that takes too long.
     said: AtomicBool,
 }
 
@@ -44,8 +44,11 @@ impl Health {
         if self.no_space.load(Ordering::Acquire) {
             return State::NoSpace;
         }
-        let stalled = self.commit_began.lock().is_some_and(|began| began.elapsed() > COMMIT_MAX);
-        if stalled { State::Stalled } else { State::Good }
+        if self.is_stalled() { State::Stalled } else { State::Good }
+    }
+
+    fn is_stalled(&self) -> bool {
+        self.step_began.lock().is_some_and(|began| began.elapsed() > STEP_MAX)
     }
 
     /// Whether nothing can be kept for now.
@@ -55,19 +58,19 @@ impl Health {
 
     /// Says in the log what is wrong; called now and then.
     pub(crate) fn watch(&self) {
-        if self.state() == State::Stalled && !self.said.swap(true, Ordering::AcqRel) {
+        if self.is_stalled() && !self.said.swap(true, Ordering::AcqRel) {
             tracing::error!(
-                "the store has been writing one batch for over 10 s: nothing is acknowledged meanwhile"
+                "the store has been at one write for over 10 s: nothing is acknowledged meanwhile"
             );
         }
     }
 
-    pub(super) fn commit_begins(&self) {
-        *self.commit_began.lock() = Some(Instant::now());
+    pub(super) fn step_begins(&self) {
+        *self.step_began.lock() = Some(Instant::now());
     }
 
-    pub(super) fn commit_ends(&self) {
-        let began = self.commit_began.lock().take();
+    pub(super) fn step_ends(&self) {
+        let began = self.step_began.lock().take();
         if self.said.swap(false, Ordering::AcqRel) {
             let took_s = began.map_or(0, |began| began.elapsed().as_secs());
             tracing::warn!(took_s, "the store goes on");
@@ -85,5 +88,34 @@ impl Health {
     pub(super) fn space_again(&self) {
         self.no_space.store(false, Ordering::Release);
         tracing::warn!("there is space for the store again; nothing that was acknowledged is lost");
+    }
+}
+
+#[cfg(test)]
+impl Health {
+    /// Whether the writer is at a step.
+    pub(super) fn is_at_work(&self) -> bool {
+        self.step_began.lock().is_some()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_takes_long_is_said_once() {
+        let health = Health::default();
+        health.step_begins();
+        health.watch();
+        assert_eq!(health.state(), State::Good);
+        assert!(!health.said.load(Ordering::Acquire));
+        *health.step_began.lock() = Instant::now().checked_sub(STEP_MAX + Duration::from_secs(1));
+        assert_eq!(health.state(), State::Stalled);
+        health.watch();
+        assert!(health.said.load(Ordering::Acquire));
+        health.step_ends();
+        assert_eq!(health.state(), State::Good);
+        assert!(!health.said.load(Ordering::Acquire));
     }
 }

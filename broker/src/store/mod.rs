@@ -198,9 +198,14 @@ impl Store {
 
     /// Whether it does what it is there for; none where nothing is kept.
     pub(crate) fn health(&self) -> Option<State> {
-        let kept = self.kept.as_ref()?;
-        kept.health.watch();
-        Some(kept.health.state())
+        self.kept.as_ref().map(|kept| kept.health.state())
+    }
+
+    /// Has the log say what is wrong with it; called now and then.
+    pub(crate) fn watch(&self) {
+        if let Some(kept) = &self.kept {
+            kept.health.watch();
+        }
     }
 
     /// How its engine is.

@@ -170,7 +170,7 @@ impl Engine for SimulatedDisk {
         Ok(())
     }
 
-    fn make_room(&self) -> bool {
+    fn make_room(&self, _batch: Option<&Batch>) -> bool {
         self.inner.lock().fault != Some(Fault::NoSpace)
     }
 

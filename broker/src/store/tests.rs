@@ -1,15 +1,18 @@
 //! The store over a disk that forgets, tears and fails: what was announced holds.
 
-use super::batch::Ops;
+use super::batch::{Batch, Ops};
 use super::layout::{self, Keyspace};
 use super::simulated::{Fault, SimulatedDisk};
 use super::*;
 use crate::delivery::{Place, SessionId, Terms};
 use crate::store::open::migrate;
 use bytes::Bytes;
+use parking_lot::Mutex;
 use sealmq_crypto::Mark;
 use sealmq_protocol::Qos;
 use sealmq_protocol::packet::PacketId;
+use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 const MIB: usize = 1 << 20;
 
@@ -355,4 +358,95 @@ fn a_retained_message_that_expired_goes_and_one_that_was_set_since_stays() {
     committer.step().unwrap();
     assert!(disk.get(Keyspace::Retained, b"a").unwrap().is_none());
     assert!(disk.get(Keyspace::Retained, b"b").unwrap().is_some());
+}
+
+/// A disk that notes whether its caller is watched.
+#[derive(Default)]
+struct Asking {
+    disk: SimulatedDisk,
+    health: OnceLock<Arc<Health>>,
+    asked: Mutex<BTreeMap<&'static str, bool>>,
+}
+
+impl Asking {
+    fn note(&self, call: &'static str) {
+        // Before that the store is being opened.
+        if let Some(health) = self.health.get() {
+            *self.asked.lock().entry(call).or_insert(true) &= health.is_at_work();
+        }
+    }
+}
+
+impl Engine for Asking {
+    fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
+        self.note("commit");
+        self.disk.commit(batch, sync)
+    }
+
+    fn sync(&self) -> Result<(), EngineError> {
+        self.note("sync");
+        self.disk.sync()
+    }
+
+    fn get(&self, keyspace: Keyspace, key: &[u8]) -> Result<Option<Bytes>, EngineError> {
+        self.note("get");
+        self.disk.get(keyspace, key)
+    }
+
+    fn scan(
+        &self,
+        keyspace: Keyspace,
+        prefix: &[u8],
+        from: &[u8],
+        visit: engine::Visit<'_>,
+    ) -> Result<(), EngineError> {
+        self.disk.scan(keyspace, prefix, from, visit)
+    }
+
+    fn make_room(&self, batch: Option<&Batch>) -> bool {
+        self.disk.make_room(batch)
+    }
+
+    fn reopen(&self) -> Result<(), EngineError> {
+        self.note("reopen");
+        self.disk.reopen()
+    }
+
+    fn tidy(&self) -> Result<(), EngineError> {
+        Ok(())
+    }
+
+    fn report(&self) -> Report {
+        Report::default()
+    }
+}
+
+/// Whatever the writer asks of its disk can take long, and is said then.
+#[test]
+fn all_that_the_writer_does_is_watched() {
+    let disk = Arc::new(Asking::default());
+    let at_once = Durability::Async { interval: Duration::ZERO };
+    let (store, _, committer) = Store::over(disk.clone(), at_once, MIB).unwrap();
+    disk.health.set(store.kept.as_ref().unwrap().health.clone()).unwrap();
+    let writer = std::thread::spawn(move || committer.run());
+    let applied = |position| {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+        runtime.block_on(store.applied(position));
+    };
+    let (_, position) = store.append(&mut vec![queued(&[1, 2], &[7; 100])]);
+    store.kick();
+    applied(position);
+    disk.disk.fault(Some(Fault::NoSpace));
+    let place = Place::new(position, true).unwrap();
+    let (_, position) = store.append(&mut vec![Change::Removed { session: SessionId(1), place }]);
+    store.kick();
+    while !store.has_no_space() {
+        std::thread::yield_now();
+    }
+    disk.disk.fault(None);
+    applied(position);
+    store.close();
+    writer.join().unwrap().unwrap();
+    let asked: Vec<_> = disk.asked.lock().clone().into_iter().collect();
+    assert_eq!(asked, [("commit", true), ("get", true), ("reopen", true), ("sync", true)]);
 }

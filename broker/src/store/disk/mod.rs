@@ -12,6 +12,7 @@
 
 mod journals;
 mod opening;
+mod removed;
 mod room;
 mod tails;
 #[cfg(test)]
@@ -20,12 +21,13 @@ mod tip;
 
 pub(crate) use opening::OpenError;
 
-use super::batch::{Batch, Last, Op};
+use super::batch::{Batch, Last};
 use super::engine::{Engine, EngineError, KeyspaceSize, Report, Visit, last_of};
 use super::layout::{KEY_BYTES_MAX, Keyspace, META_LAST};
 use bytes::Bytes;
 use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
+use removed::{Removed, Waste};
 use room::Room;
 use std::error::Error;
 use std::io;
@@ -45,8 +47,6 @@ const FILES_MAX: usize = 256;
 const WORKERS: usize = 2;
 /// Shorter than any key.
 const NOBODYS_KEY: &[u8] = &[0];
-/// What a keyspace may take on disk before it is looked at whether it is mostly removed.
-const TIDY_BYTES_MIN: u64 = 1 << 20;
 
 /// How a store on disk is opened.
 #[derive(Debug, Clone)]
@@ -69,6 +69,7 @@ pub(crate) struct Disk {
     /// None where it is only looked at.
     tip: Mutex<Option<Tip>>,
     room: Room,
+    removed: Removed,
     /// Where it is only looked at: behind the handles, since these are dropped first.
     _as_found: Option<AsFound>,
 }
@@ -136,28 +137,27 @@ impl Disk {
         tip.as_mut().map_or(Ok(()), |tip| tip.set(last, sync)).map_err(|why| io_error(&why))
     }
 
-    /// What a failure of the engine means: where the device is full, everything can be done again.
+    /// What a failure of the engine means. That it failed before has a cause that it does not tell: where the
+    /// device is full, everything can be done again. A write or a sync that fails here tells its cause.
     fn judge(&self, why: fjall::Error) -> EngineError {
-        let error = error(why);
-        // Poisoned, or some error of a thread of its own: the first cause is not told.
-        if matches!(error, EngineError::Failed(_)) && self.room.is_full() {
+        if matches!(why, fjall::Error::Poisoned) && self.room.is_full() {
             EngineError::NoSpace
         } else {
-            error
+            error(why)
         }
     }
 }
 
+/// What leads to less may take of what is set aside: else nobody could empty a store that is full.
+fn brings(batch: &Batch) -> bool {
+    let bodies = [Keyspace::Queue, Keyspace::Message, Keyspace::Retained];
+    batch.ops().any(|op| op.value.is_some() && bodies.contains(&op.keyspace))
+}
+
 impl Engine for Disk {
     fn commit(&self, batch: &Batch, sync: bool) -> Result<(), EngineError> {
-        // What leads to less may take of what is set aside: else nobody could empty a store that is full.
-        let brings = |op: Op<'_>| {
-            let bodies = [Keyspace::Queue, Keyspace::Message, Keyspace::Retained];
-            op.value.is_some() && bodies.contains(&op.keyspace)
-        };
         let bytes = batch.as_bytes().len();
-        let enough =
-            if batch.ops().any(brings) { self.room.has_enough(bytes) } else { self.room.has_some(bytes) };
+        let enough = if brings(batch) { self.room.has_enough(bytes) } else { self.room.has_some(bytes) };
         if !enough {
             return Err(EngineError::NoSpace);
         }
@@ -180,6 +180,7 @@ impl Engine for Disk {
         }
         writes.insert(handles.keyspace(Keyspace::Meta)?, META_LAST, batch.last().to_bytes());
         writes.commit().map_err(|why| self.judge(why))?;
+        self.removed.count(batch);
         if sync { self.tell_tip(batch.last(), false) } else { Ok(()) }
     }
 
@@ -215,15 +216,28 @@ impl Engine for Disk {
         Ok(())
     }
 
-    fn make_room(&self) -> bool {
-        self.room.make()
+    fn make_room(&self, batch: Option<&Batch>) -> bool {
+        self.room.make(batch.map_or(0, |batch| batch.as_bytes().len()), batch.is_none_or(brings))
     }
 
     fn reopen(&self) -> Result<(), EngineError> {
+        // Nothing has failed yet where it was stopped before the device was full.
+        if self.handles().is_ok_and(|handles| handles.db.persist(PersistMode::Buffer).is_ok()) {
+            return Ok(());
+        }
         let mut handles = self.handles.write();
+        let before = handles.as_ref().map(Handles::last).transpose()?.unwrap_or_default();
         // The lock on the folder goes with the last handle.
         drop(handles.take());
-        *handles = Some(Handles::open(&self.options, WORKERS).map_err(|why| self.judge(why))?);
+        let opened = Handles::open(&self.options, WORKERS).map_err(|why| self.judge(why))?;
+        let after = opened.last()?;
+        if after.position < before.position {
+            let (after, before) = (after.position.0, before.position.0);
+            return Err(EngineError::Failed(format!(
+                "it was at {before}, and is at {after} when opened again"
+            )));
+        }
+        *handles = Some(opened);
         Ok(())
     }
 
@@ -236,18 +250,18 @@ impl Engine for Disk {
                 keyspace.rotate_memtable().map_err(|why| self.judge(why))?;
             }
         }
-        let busy = [Keyspace::Queue, Keyspace::Message, Keyspace::Refs, Keyspace::Inflight];
-        for keyspace in busy {
-            let keyspace = handles.keyspace(keyspace)?;
-            // Nothing is left of it, and its tables are full of what was removed.
-            if keyspace.disk_space() >= TIDY_BYTES_MIN && keyspace.is_empty().map_err(error)? {
-                keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
-                keyspace.major_compact().map_err(|why| self.judge(why))?;
-                // Files that are not needed any more go when a memtable is written out next, and an empty one
-                // never is: so it gets the removal of a key that nobody has.
-                keyspace.remove(NOBODYS_KEY).map_err(|why| self.judge(why))?;
-                keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
+        for Waste { keyspace, left } in self.removed.waste(&handles) {
+            if !self.room.has_spare(left) {
+                continue;
             }
+            self.removed.forget(keyspace);
+            let keyspace = handles.keyspace(keyspace)?;
+            keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
+            keyspace.major_compact().map_err(|why| self.judge(why))?;
+            // Files that are not needed any more go when a memtable is written out next, and an empty one
+            // never is: so it gets the removal of a key that nobody has.
+            keyspace.remove(NOBODYS_KEY).map_err(|why| self.judge(why))?;
+            keyspace.rotate_memtable_and_wait().map_err(|why| self.judge(why))?;
         }
         Ok(())
     }

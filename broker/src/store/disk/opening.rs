@@ -8,7 +8,7 @@ use super::super::engine::EngineError;
 use super::journals::{Damage, Survey};
 use super::tails::{AsFound, set_aside};
 use super::tip::{Tip, TipError};
-use super::{Disk, DiskOptions, Handles, Room, WORKERS, error, io_error};
+use super::{Disk, DiskOptions, Handles, Removed, Room, WORKERS, error, io_error};
 use parking_lot::{Mutex, RwLock};
 use std::fs::{File, TryLockError};
 use std::io;
@@ -137,8 +137,9 @@ impl Disk {
 
     fn over(options: DiskOptions, handles: Handles, tip: Option<Tip>, as_found: Option<AsFound>) -> Self {
         let room = Room::new(&options.path, options.ballast_bytes);
+        let removed = Removed::of(&handles);
         let handles = RwLock::new(Some(handles));
-        Self { options, handles, tip: Mutex::new(tip), room, _as_found: as_found }
+        Self { options, handles, tip: Mutex::new(tip), room, removed, _as_found: as_found }
     }
 }
 

@@ -14,28 +14,46 @@ const LAST_BYTES: u64 = 8 << 20;
 const LOOK_BYTES: u64 = 1 << 20;
 
 /// See the module's description.
-#[derive(Debug)]
 pub(super) struct Room {
     folder: PathBuf,
     ballast: PathBuf,
     ballast_bytes: u64,
     /// Bytes that may be committed before the next look.
     left: AtomicU64,
+    /// What is free where the folder is, bytes; where that cannot be told, enough.
+    free: Box<dyn Fn(&Path) -> u64 + Send + Sync>,
+}
+
+/// What must be free for a batch of so many bytes.
+fn needed(bytes: u64) -> u64 {
+    FREE_BYTES_MIN.saturating_add(bytes.max(LOOK_BYTES).saturating_mul(4))
 }
 
 impl Room {
     pub(super) fn new(folder: &Path, ballast_bytes: usize) -> Self {
+        let free = |folder: &Path| {
+            statvfs(folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        };
+        Self::on(folder, ballast_bytes, free)
+    }
+
+    /// On a device of which `free` says what is free.
+    pub(super) fn on(
+        folder: &Path,
+        ballast_bytes: usize,
+        free: impl Fn(&Path) -> u64 + Send + Sync + 'static,
+    ) -> Self {
         Self {
             folder: folder.to_owned(),
             ballast: folder.join("ballast"),
             ballast_bytes: ballast_bytes as u64,
             left: AtomicU64::new(0),
+            free: Box::new(free),
         }
     }
 
-    /// What is free, bytes; where that cannot be told, enough.
     fn free(&self) -> u64 {
-        statvfs(&self.folder).map_or(u64::MAX, |stat| stat.f_bavail.saturating_mul(stat.f_frsize))
+        (self.free)(&self.folder)
     }
 
     /// Whether a batch of so many bytes can be written without coming near the end.
@@ -46,7 +64,7 @@ impl Room {
             self.left.store(left - bytes, Ordering::Relaxed);
             return true;
         }
-        let enough = self.free() >= FREE_BYTES_MIN.saturating_add(4 * bytes.max(LOOK_BYTES));
+        let enough = self.free() >= needed(bytes);
         self.left.store(if enough { LOOK_BYTES } else { 0 }, Ordering::Relaxed);
         enough
     }
@@ -62,12 +80,17 @@ impl Room {
         self.free() < FREE_BYTES_MIN
     }
 
-    /// Removes the ballast; whether there is enough to go on.
-    pub(super) fn make(&self) -> bool {
+    /// Whether the threads of the engine can write so much besides, and leave what must stay free.
+    pub(super) fn has_spare(&self, bytes: u64) -> bool {
+        self.free() >= FREE_BYTES_MIN.saturating_add(bytes)
+    }
+
+    /// Removes the ballast; whether there is enough now for a batch of so many bytes, which may bring something.
+    pub(super) fn make(&self, bytes: usize, brings: bool) -> bool {
         if std::fs::remove_file(&self.ballast).is_ok() {
             tracing::warn!(file = %self.ballast.display(), "the ballast was removed to make room");
         }
-        self.free() >= FREE_BYTES_MIN.saturating_add(8 * LOOK_BYTES)
+        if brings { self.free() >= needed(bytes as u64) } else { self.has_some(bytes) }
     }
 
     /// Puts the ballast there, if it is missing and there is plenty of room.

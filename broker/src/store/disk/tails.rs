@@ -80,6 +80,9 @@ pub(super) fn set_aside(damage: &Damage) -> io::Result<PathBuf> {
     Ok(path)
 }
 
+/// Parts of a file, and where they stand.
+type Chunks = Vec<(u64, Vec<u8>)>;
+
 /// The journals as they were found, and are again when this is dropped; nobody may have them open then. No
 /// more is held in memory than the torn end of one, which is a batch, or at
 /// most a journal.
@@ -87,7 +90,7 @@ pub(super) fn set_aside(damage: &Damage) -> io::Result<PathBuf> {
 #[derive(Debug)]
 pub(super) struct AsFound {
     lengths: Vec<(PathBuf, u64)>,
-    torn: Option<(PathBuf, Vec<(u64, Vec<u8>)>)>,
+    torn: Option<(PathBuf, Chunks)>,
 }
 
 impl AsFound {
@@ -98,7 +101,7 @@ impl AsFound {
         let mut found = Self { lengths, torn: None };
         if let Some(Damage { file, at, flaw: _ }) = &survey.torn {
             let journal = File::options().read(true).write(true).open(file)?;
-            let mut torn = Vec::new();
+            let mut torn = Chunks::new();
             each_chunk(&journal, *at, &mut |from, chunk| {
                 torn.push((from, chunk.to_vec()));
                 Ok(true)

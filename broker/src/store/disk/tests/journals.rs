@@ -213,21 +213,22 @@ fn damage_in_the_newest_journal_is_refused_and_accepted_once() {
     assert_eq!(retained(&Disk::open(options(&path)).unwrap()), all(30));
 }
 
+/// What is left of a batch.
+type Tear = fn(&[u8]) -> Vec<u8>;
+
 /// What a kill and a power cut leave: part of a batch, pages of it, what does not fit to its checksum.
 #[test]
 fn a_torn_end_is_taken_and_looking_leaves_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("store");
-    let mut sound = 10;
-    one_journal(&path, sound);
-    type Tear = fn(&[u8]) -> Vec<u8>;
+    one_journal(&path, 10);
     let tears: [Tear; 4] = [
         |batch| batch[..batch.len() / 2].to_vec(),
         |batch| [vec![0; 5_000], batch.to_vec()].concat(),
         |batch| [&batch[..100], &[0; 100][..], &batch[200..]].concat(),
         |batch| [&batch[..20], &[0xFF; 20][..], batch].concat(),
     ];
-    for tear in tears {
+    for (sound, tear) in (10..).zip(tears) {
         let begin = batches(&path, "0.jnl", 100);
         let (from, end) = (begin[begin.len() - 2], begin[begin.len() - 1]);
         let journal = file(&path, "0.jnl");
@@ -243,7 +244,6 @@ fn a_torn_end_is_taken_and_looking_leaves_it() {
         let disk = Disk::open(options(&path)).unwrap();
         assert_eq!(retained(&disk), all(sound));
         write_retained(&mut Writer::new(&disk), sound..sound + 1);
-        sound += 1;
     }
 }
 

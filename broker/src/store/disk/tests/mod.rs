@@ -1,6 +1,7 @@
 //! The engine on a real disk.
 
 mod journals;
+mod room;
 
 use super::super::Position;
 use super::super::batch::Ops;
@@ -38,21 +39,66 @@ impl<'a> Writer<'a> {
     }
 }
 
-#[test]
-fn space_is_given_back_once_nothing_is_left() {
-    let folder = tempfile::tempdir().unwrap();
-    let disk = Disk::open(options(folder.path())).unwrap();
-    let mut writer = Writer::new(&disk);
-    // What comes after the keys are put shares no batch with them, as in the broker.
+/// Queues 40,000 messages of a session and removes them, in slices that share no batch, as in the broker.
+fn fill_and_drain(writer: &mut Writer<'_>) {
     for value in [Some(vec![7; 1_024]), None] {
         for slice in 0..40 {
             let ops = (0..1_000).map(|n| (queue_key(slice * 1_000 + n), value.clone()));
             writer.write(&ops.collect());
         }
     }
+}
+
+#[test]
+fn space_is_given_back_though_something_is_left() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(options(folder.path())).unwrap();
+    let mut writer = Writer::new(&disk);
+    for n in 50_000..50_010 {
+        writer.write(&Ops::from([(queue_key(n), Some(body(n)))]));
+    }
+    fill_and_drain(&mut writer);
+    let tables = || bytes_under(&folder.path().join("keyspaces"));
+    assert!(tables() > 10 << 20);
     disk.tidy().unwrap();
-    let left = bytes_under(&folder.path().join("keyspaces"));
-    assert!(left < 1 << 20, "{left} bytes of tables for nothing");
+    assert!(tables() < 1 << 20, "{} bytes of tables for ten messages", tables());
+    // The same, where a kill came before it.
+    fill_and_drain(&mut writer);
+    drop(disk);
+    let disk = Disk::open(options(folder.path())).unwrap();
+    disk.tidy().unwrap();
+    assert!(tables() < 1 << 20, "{} bytes of tables for ten messages", tables());
+    for n in 50_000..50_010 {
+        let (keyspace, key) = queue_key(n);
+        assert_eq!(disk.get(keyspace, &key).unwrap().unwrap(), body(n));
+    }
+}
+
+#[test]
+fn what_mostly_stays_is_not_written_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let disk = Disk::open(options(folder.path())).unwrap();
+    let mut writer = Writer::new(&disk);
+    for slice in 0..20 {
+        let ops = (0..1_000).map(|n| (queue_key(slice * 1_000 + n), Some(vec![7; 1_024])));
+        writer.write(&ops.collect());
+    }
+    let remove = |writer: &mut Writer<'_>, of: std::ops::Range<u64>| {
+        writer.write(&of.map(|n| (queue_key(n), None)).collect());
+    };
+    let wasted = || -> Vec<Keyspace> {
+        let waste = disk.removed.waste(&disk.handles().unwrap());
+        waste.into_iter().map(|waste| waste.keyspace).collect()
+    };
+    remove(&mut writer, 0..9_000);
+    assert_eq!(wasted(), []);
+    remove(&mut writer, 9_000..11_000);
+    assert_eq!(wasted(), [Keyspace::Queue]);
+    disk.tidy().unwrap();
+    assert_eq!(wasted(), []);
+    // Of what is left, half again.
+    remove(&mut writer, 11_000..15_000);
+    assert_eq!(wasted(), []);
 }
 
 fn bytes_under(folder: &Path) -> u64 {
