@@ -268,7 +268,7 @@ fn client_that_takes_nothing_is_closed() {
     publisher.expect_nothing_but_pong();
 }
 
-/// A flood of 64 MiB for a client that is away and may keep one: so much memory is used, and not more.
+/// A flood of 64 MiB for a client that is away and may keep one: memory does not grow with the flood.
 #[test]
 fn memory_is_bounded_for_a_client_that_is_away() {
     let limits = "[limits]\nqueue_bytes_max = \"1 MiB\"\nqueue_full = \"drop-oldest\"\n\
@@ -284,15 +284,15 @@ fn memory_is_bounded_for_a_client_that_is_away() {
             publisher.publish(&Publish::new("a", numbered(n, 8 * 1024)).qos(1, 1));
         }
     };
-    flood(0..500);
+    // What the store needs to write tables and to merge them it has by then, and keeps.
+    flood(0..4_000);
     let before = broker.resident_bytes();
-    flood(500..8_500);
+    flood(4_000..12_000);
     let grown = broker.resident_bytes().saturating_sub(before);
-    // Most of it is what the store writes out in one go.
-    assert!(grown < 40 * MIB as u64, "{grown} bytes more after 64 MiB for a queue of one");
+    assert!(grown < 24 * MIB as u64, "{grown} bytes more after 64 MiB for a queue of one");
     let mut away = Wire::resume(&broker, &connect);
     let first = number(&away.expect_publish());
-    assert!(first > 8_500 - 130, "{first}");
+    assert!(first > 12_000 - 130, "{first}");
 }
 
 /// The same for a client that is there and does not read: QoS 0, more than fits the sockets' buffers.

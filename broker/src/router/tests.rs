@@ -182,6 +182,19 @@ async fn what_another_member_has_no_room_for_stays_where_it_is_kept() {
 }
 
 #[tokio::test]
+async fn what_one_member_has_no_room_for_goes_to_the_next() {
+    let (broker, disk, mut committer) = stored(1 << 20, |config| config.limits.queue_messages_max = 5);
+    let (a, b) = (shallow_member(&broker, "a").await, shallow_member(&broker, "b").await);
+    let c = shallow_member(&broker, "c").await;
+    publish(&broker, 15);
+    assert_eq!(waiting(&c), 5);
+    leave(&broker, a);
+    committer.step().unwrap();
+    assert_eq!((waiting(&b), waiting(&c)), (5, 5));
+    assert_eq!((disk.count(Keyspace::Queue), broker.metrics.publish_dropped.value()), (15, 0));
+}
+
+#[tokio::test]
 async fn what_another_member_takes_counts_no_longer_for_who_left() {
     // Twenty messages of two bytes.
     let (broker, _, mut committer) = stored(1 << 20, |config| config.storage.queued_bytes_max = 40);
