@@ -40,6 +40,7 @@ use crate::now::Clock;
 use health::Health;
 use log::{Log, Urgency};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -77,6 +78,8 @@ struct Kept {
     durability: Durability,
     /// Where it stood when it was opened.
     opened: Position,
+    /// Tasks that read the disk at the moment.
+    readers: AtomicUsize,
     thread: parking_lot::Mutex<Option<std::thread::JoinHandle<()>>>,
 }
 

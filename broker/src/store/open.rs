@@ -25,6 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 
 /// A step from one layout to the next: does a slice, given where the last one ended, and says where it ended;
 /// `None` when it is over.
@@ -101,8 +102,8 @@ impl Store {
         let health = Arc::new(Health::default());
         let fold = Fold::new(clock, recovered.next_session, dying);
         let committer = Committer::new(log.clone(), engine.clone(), health.clone(), fold, last, durability);
-        let (opened, thread) = (last.position, parking_lot::Mutex::default());
-        let kept = Kept { log, engine, health, clock, durability, opened, thread };
+        let (opened, readers, thread) = (last.position, AtomicUsize::new(0), parking_lot::Mutex::default());
+        let kept = Kept { log, engine, health, clock, durability, opened, readers, thread };
         Ok((Self { kept: Some(kept) }, recovered, committer))
     }
 }

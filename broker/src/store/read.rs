@@ -12,11 +12,14 @@ use sealmq_protocol::packet::SubscriptionId;
 use sealmq_protocol::{Qos, SubscriptionFilter};
 use std::ops::ControlFlow;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use tokio::runtime::{Handle, RuntimeFlavor};
 
 /// Messages in one page, and their bytes.
 pub(crate) const PAGE_MESSAGES_MAX: usize = 64;
 const PAGE_BYTES_MAX: usize = 1 << 20;
+/// Reads at once for which a thread takes a worker's place; more are done by the workers themselves.
+const READERS_MAX: usize = 16;
 
 /// A message that waits for a session.
 #[derive(Debug, Clone)]
@@ -59,7 +62,7 @@ impl Store {
     /// The part of a session's queue that begins at `from`.
     pub(crate) fn page(&self, session: SessionId, from: Position) -> Result<Page, EngineError> {
         match &self.kept {
-            Some(kept) => off_the_workers(|| kept.page(session, from)),
+            Some(kept) => kept.off_the_workers(|| kept.page(session, from)),
             None => Ok(Page { waiting: Vec::new(), through: Position::START, is_last: true }),
         }
     }
@@ -67,7 +70,7 @@ impl Store {
     /// What a session's client was sent and has not acknowledged, in the order in which it was sent.
     pub(crate) fn in_flight(&self, session: SessionId) -> Result<Vec<InFlight>, EngineError> {
         match &self.kept {
-            Some(kept) => off_the_workers(|| kept.in_flight(session)),
+            Some(kept) => kept.off_the_workers(|| kept.in_flight(session)),
             None => Ok(Vec::new()),
         }
     }
@@ -101,16 +104,20 @@ impl Store {
     }
 }
 
-/// Reads the disk, which takes its time: a worker of the runtime gives its other tasks away for so long. One
-/// that has a runtime of one thread to itself, or none, just reads.
-fn off_the_workers<T>(read: impl FnOnce() -> T) -> T {
-    match Handle::try_current().map(|runtime| runtime.runtime_flavor()) {
-        Ok(RuntimeFlavor::MultiThread) => tokio::task::block_in_place(read),
-        Ok(_) | Err(_) => read(),
-    }
-}
-
 impl Kept {
+    /// Reads the disk, which takes its time: a worker of the runtime gives its other tasks away for so long. One
+    /// that has a runtime of one thread to itself, or none, just reads.
+    fn off_the_workers<T>(&self, read: impl FnOnce() -> T) -> T {
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        if !matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+            return read();
+        }
+        let is_one_of_few = self.readers.fetch_add(1, Ordering::Relaxed) < READERS_MAX;
+        let read = if is_one_of_few { tokio::task::block_in_place(read) } else { read() };
+        self.readers.fetch_sub(1, Ordering::Relaxed);
+        read
+    }
+
     fn page(&self, session: SessionId, from: Position) -> Result<Page, EngineError> {
         // Read before the queue is looked at. What stands behind it may belong to a batch that is being applied,
         // of which some is seen and some is not: nothing of it counts.
