@@ -115,10 +115,11 @@ impl Admission {
     }
 
     /// The connection ends; whether there is somebody to be waited for. Nobody is where a message was refused
-    /// and the policy asks for the end: of such a client nothing more counts.
+    /// and the policy asks for the end, or stamps have failed: of such a client nothing more counts.
     pub(super) fn end_with(&mut self, ending: Ending) -> bool {
+        let is_sudden = matches!(ending, Ending::Refused(_) | Ending::FailedStamps);
         match &mut self.0 {
-            Some(line) if !line.waiting.is_empty() && !matches!(ending, Ending::Refused(_)) => {
+            Some(line) if !line.waiting.is_empty() && !is_sudden => {
                 line.ending = Some(ending);
                 true
             }
