@@ -13,6 +13,7 @@ use crate::identity::{self, Stamps};
 use crate::ingress::Ingress;
 use crate::ingress::ahead::SetAside;
 use crate::ingress::message::Submission;
+use crate::key_watch::KeyWatch;
 use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
@@ -20,6 +21,7 @@ use crate::now::Now;
 use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
 use crate::router::{Router, Turn};
+use crate::secrets::Secrets;
 use crate::session::connect;
 use crate::store::{Change, Recovered, Store};
 use crate::verifier::Verifier;
@@ -53,6 +55,7 @@ pub(crate) struct Broker {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
     pub(crate) failed_stamps: FailedStamps,
+    pub(crate) key_watch: KeyWatch,
     pub(crate) started: Instant,
     rulebook: RwLock<Arc<Rulebook>>,
     rulebooks: AtomicU64,
@@ -84,10 +87,7 @@ impl Rulebook {
     /// Reads every file that the configuration names. Listeners stay as they run: of those in the
     /// configuration, one with the same address may bring a new certificate.
     pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
-        if let Some(warning) = identity::warning(config) {
-            tracing::warn!("{warning}");
-        }
-        Self::with_identity(config, running, identity::load(config)?)
+        Self::with_identity(config, running, identity::load(config, &Secrets::of(config)?)?)
     }
 
     /// The same, of a broker that has no files.
@@ -155,7 +155,12 @@ impl Rulebook {
 
     /// Who is enrolled.
     pub(crate) fn senders(&self, now: Now) -> Senders<'_> {
-        Senders { keyring: self.ingress.opener().keyring(), now: now.unix_s }
+        Senders { keyring: self.keyring(), now: now.unix_s }
+    }
+
+    /// All keys.
+    pub(crate) fn keyring(&self) -> &Keyring {
+        self.ingress.opener().keyring()
     }
 
     /// The certificate of a listener, by its place in the configuration that was started with.
@@ -173,7 +178,8 @@ impl Broker {
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
         let bounds = Arc::new(Bounds::new(limits.clone(), &config.storage, metrics.clone()));
         let offer = Arc::new(config.mqtt.clone());
-        let Recovered { sessions, retained, windows, stamps, half_ended, next_session } = recovered;
+        let Recovered { sessions, retained, windows, stamps, keys_used, half_ended, next_session } =
+            recovered;
         for message in &retained {
             // What there is no room for any more, after the bounds were changed, is left out.
             let _ = router.retained().set(message);
@@ -212,6 +218,7 @@ impl Broker {
             metrics,
             audit: Audit::new(&config.audit),
             failed_stamps: FailedStamps::new(&config.limits),
+            key_watch: KeyWatch::new(keys_used, rulebook.keyring()),
             started: Instant::now(),
             rulebook: RwLock::new(Arc::new(rulebook)),
             rulebooks: AtomicU64::new(0),
@@ -238,7 +245,8 @@ impl Broker {
             let mut current = self.rulebook.write();
             rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
             let edition = rulebook.edition;
-            self.replay.forget_unknown(rulebook.ingress.opener().keyring());
+            self.replay.forget_unknown(rulebook.keyring());
+            rulebook.keyring().carry_over(current.keyring());
             *current = Arc::new(rulebook);
             self.rulebooks.store(edition, Ordering::Release);
         }
@@ -285,6 +293,11 @@ impl Broker {
                 self.store.append_lazily(&mut vec![Change::Settled { sender: sender.clone(), window }]);
             }
         });
+    }
+
+    /// Tells the store how much each topic key has opened, where that has changed.
+    pub(crate) fn keep_keys_used(&self) {
+        self.store.append_lazily(&mut self.key_watch.changes(self.rules().keyring()));
     }
 
     /// Whether the server is shutting down.

@@ -21,20 +21,26 @@ const SECRET_BYTES_MAX: u64 = 1 << 20;
 
 /// Reads a small file that may hold a secret, into memory that is wiped.
 pub(crate) fn read_secret(file: &Path) -> Result<Zeroizing<Vec<u8>>, StartError> {
+    read_with_mode(file).map(|(bytes, _)| bytes)
+}
+
+/// The same, and who may do what with the file that was read.
+pub(crate) fn read_with_mode(file: &Path) -> Result<(Zeroizing<Vec<u8>>, u32), StartError> {
     let read = || {
         let opened = File::open(file)?;
-        let size = opened.metadata()?.len().min(SECRET_BYTES_MAX);
+        let metadata = opened.metadata()?;
+        let size = metadata.len().min(SECRET_BYTES_MAX);
         // Room for all of it at once: a vector that grows leaves its bytes behind.
         let room = usize::try_from(size).unwrap_or(0).saturating_add(64);
         let mut bytes = Zeroizing::new(Vec::with_capacity(room));
         opened.take(SECRET_BYTES_MAX + 1).read_to_end(&mut bytes)?;
-        Ok(bytes)
+        Ok((bytes, metadata.permissions().mode() & 0o7777))
     };
-    let bytes = read().map_err(|why| StartError::io(file, "read it", why))?;
+    let (bytes, mode) = read().map_err(|why| StartError::io(file, "read it", why))?;
     if bytes.len() as u64 > SECRET_BYTES_MAX {
         return Err(StartError::file(file, "it is larger than 1 MiB, and so no key or certificate"));
     }
-    Ok(bytes)
+    Ok((bytes, mode))
 }
 
 /// Makes a file that is not there yet; one that is there stays as it is, and is an error.
@@ -74,7 +80,12 @@ pub(crate) fn create_folder(folder: &Path) -> Result<(), StartError> {
 
 /// Whether others than the owner may read a file; false where that cannot be told.
 pub(crate) fn others_may_read(file: &Path) -> bool {
-    fs::metadata(file).is_ok_and(|metadata| metadata.permissions().mode() & 0o044 != 0)
+    fs::metadata(file).is_ok_and(|metadata| is_open(metadata.permissions().mode()))
+}
+
+/// Whether a file's mode lets others than its owner read it.
+pub(crate) fn is_open(mode: u32) -> bool {
+    mode & 0o044 != 0
 }
 
 /// The whole of a file under a name of its own beside the right one, on the disk.

@@ -2,10 +2,11 @@
 //!
 //! The configuration comes in, the key under the configuration's id goes out. Always holds: a file that was
 //! named is never made, so that a wrong path is an error and no new identity; the default one is made where it
-//! is missing, for its owner alone.
+//! is missing, for its owner alone, and encrypted where there is a passphrase.
 
 use crate::error::StartError;
 use crate::now::Now;
+use crate::secrets::Secrets;
 use crate::{files, keys};
 use sealmq_config::Config;
 use sealmq_crypto::{Freshness, SenderKey};
@@ -14,12 +15,12 @@ use std::time::SystemTime;
 use zeroize::Zeroizing;
 
 /// Reads the key.
-pub(crate) fn load(config: &Config) -> Result<SenderKey, StartError> {
+pub(crate) fn load(config: &Config, secrets: &Secrets) -> Result<SenderKey, StartError> {
     let file = config.identity.file(&config.data_dir);
     if config.identity.key.is_none() && !file.exists() {
         return Err(StartError::file(&file, "the broker's identity is not there; the first start makes it"));
     }
-    let key = keys::sender_secret(&file).map_err(|error| error.at("identity.key"))?;
+    let key = keys::sender_secret(secrets, &file).map_err(|error| error.at("identity.key"))?;
     Ok(key.with_id(config.identity.id.as_str()))
 }
 
@@ -37,21 +38,15 @@ pub(crate) fn ensure(config: &Config) -> Result<bool, StartError> {
     let mut line = Zeroizing::new(String::with_capacity(jwk.len() + 1));
     line.push_str(&jwk);
     line.push('\n');
-    files::create(&file, files::PRIVATE, line.as_bytes())?;
+    let sealed = Secrets::of(config)?.sealed(line.as_bytes());
+    let sealed = sealed.map_err(|why| StartError::io(&file, "encrypt it", why))?;
+    files::create(&file, files::PRIVATE, &sealed)?;
     Ok(true)
 }
 
 /// Whether a start would make the key.
 pub(crate) fn is_to_come(config: &Config) -> bool {
     config.identity.key.is_none() && !config.identity.file(&config.data_dir).exists()
-}
-
-/// What works and should not stay so.
-pub(crate) fn warning(config: &Config) -> Option<String> {
-    let file = config.identity.file(&config.data_dir);
-    files::others_may_read(&file).then(|| {
-        format!("identity.key: {} can be read by others than its owner; chmod 600 it", file.display())
-    })
 }
 
 /// The numbers under the broker's stamps: one for each, for all who get any, beside the time.
@@ -86,6 +81,10 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
+    fn load(config: &Config) -> Result<SenderKey, StartError> {
+        super::load(config, &Secrets::in_plain())
+    }
+
     fn config(folder: &Path) -> Config {
         Config { data_dir: folder.join("data"), ..Config::default() }
     }
@@ -100,16 +99,28 @@ mod tests {
         assert!(ensure(&config).unwrap() && !is_to_come(&config));
         let file = folder.path().join("data/keys/identity.jwk");
         assert_eq!(fs::metadata(&file).unwrap().permissions().mode() & 0o777, 0o600);
-        assert_eq!(warning(&config), None);
         let key = load(&config).unwrap();
         assert!(!ensure(&config).unwrap());
         assert!(load(&config).unwrap() == key && key.id() == b"sealmq");
         fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
-        assert!(
-            warning(&config)
-                .unwrap()
-                .ends_with("identity.jwk can be read by others than its owner; chmod 600 it")
-        );
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.starts_with("identity.key: ") && error.contains("chmod 600"), "{error}");
+    }
+
+    #[test]
+    fn under_a_passphrase_it_is_encrypted() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = config(folder.path());
+        let passphrase = folder.path().join("passphrase");
+        files::create(&passphrase, files::PRIVATE, b"correct horse\n").unwrap();
+        config.secrets.passphrase_file = Some(passphrase);
+        assert!(ensure(&config).unwrap());
+        let file = folder.path().join("data/keys/identity.jwk");
+        assert!(fs::read(&file).unwrap().starts_with(b"age-encryption.org/v1\n"));
+        assert!(!ensure(&config).unwrap());
+        assert_eq!(super::load(&config, &Secrets::of(&config).unwrap()).unwrap().id(), b"sealmq");
+        let error = load(&config).unwrap_err().to_string();
+        assert!(error.contains("no passphrase is set"), "{error}");
     }
 
     #[test]
@@ -123,7 +134,7 @@ mod tests {
         let error = load(&config).unwrap_err().to_string();
         assert!(error.starts_with("identity.key: ") && error.contains("own.jwk: cannot read it"), "{error}");
         let own = SenderKey::generate("other").unwrap();
-        fs::write(&file, own.to_jwk().unwrap().as_bytes()).unwrap();
+        files::create(&file, files::PRIVATE, own.to_jwk().unwrap().as_bytes()).unwrap();
         assert_eq!(load(&config).unwrap(), own.with_id("plant"));
     }
 

@@ -70,6 +70,7 @@ pub(crate) fn run(broker: &Broker, ended: &Receiver<()>) {
         } else {
             broker.settle_windows(Some(Instant::now()));
             forget(broker, &mut told);
+            broker.keep_keys_used();
             trim(broker).and_then(|()| broker.store.tidy())
         };
         if let Err(error) = done {

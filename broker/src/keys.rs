@@ -5,12 +5,12 @@
 //! configuration's id of a key counts, not the one that its file may hold.
 
 use crate::error::StartError;
-use crate::files;
+use crate::secrets::{KeyFile, Secrets};
 use sealmq_config::Config;
-use sealmq_config::encryption;
+use sealmq_config::encryption::{self, DerivedAlgorithm, KeySource};
 use sealmq_crypto::{
-    KeyError, Keyring, Opener, Sender, SenderKey, SenderPublicKey, TopicKey, TopicKeyEntry, TopicPublicKey,
-    Topics, Validity,
+    ContentAlgorithm, Derived, KeyError, Keyring, OpenedCount, Opener, Sender, SenderKey, SenderPublicKey,
+    TopicKey, TopicKeyEntry, TopicPublicKey, Topics, Validity,
 };
 use sealmq_protocol::{TopicFilter, TopicName};
 use std::path::Path;
@@ -18,12 +18,14 @@ use std::sync::Arc;
 
 /// Opens payloads with the keys of the configuration.
 pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
-    for warning in warnings(config) {
-        tracing::warn!("{warning}");
+    let Configured { senders, topic_keys, problems, notes, .. } = Configured::read(config);
+    if let Some(problem) = problems.into_iter().next() {
+        return Err(problem);
     }
-    let senders: Result<Vec<_>, _> = numbered(&config.senders).map(sender).collect();
-    let topic_keys: Result<Vec<_>, _> = numbered(&config.topic_keys).map(topic_key).collect();
-    let keyring = Keyring::new(senders?, topic_keys?).map_err(|error| StartError::Setting {
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    let keyring = Keyring::new(senders, topic_keys).map_err(|error| StartError::Setting {
         key: "sender and topic_key".to_owned(),
         why: error.to_string(),
     })?;
@@ -31,100 +33,201 @@ pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
     Ok(Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max))
 }
 
-/// Everything that is wrong with the key files, where [`opener`] stops at the first.
-pub(crate) fn problems(config: &Config) -> Vec<StartError> {
-    let senders = numbered(&config.senders).filter_map(|entry| sender(entry).err());
-    let topic_keys = numbered(&config.topic_keys).filter_map(|entry| topic_key(entry).err());
-    senders.chain(topic_keys).collect()
+/// The keys of a configuration, each file read once.
+#[derive(Default)]
+pub(crate) struct Configured {
+    senders: Vec<Sender>,
+    topic_keys: Vec<TopicKeyEntry>,
+    /// Everything that is wrong with the key files.
+    pub(crate) problems: Vec<StartError>,
+    /// What works and should not stay so.
+    pub(crate) notes: Vec<String>,
+    /// What each topic key is, by its place in the configuration; nothing of one that is wrong.
+    pub(crate) kinds: Vec<Option<String>>,
 }
 
-/// What works and should not stay so: secrets that lie where they need not.
-pub(crate) fn warnings(config: &Config) -> Vec<String> {
-    let senders = numbered(&config.senders).filter(|(_, entry)| sender_secret(&entry.key).is_ok()).map(
-        |(at, entry)| {
-            let file = entry.key.display();
-            format!(
-                "sender[{at}].key: {file} holds the sender's secret; the broker needs the public key only"
-            )
-        },
-    );
-    let topic_keys = numbered(&config.topic_keys)
-        .filter(|(_, entry)| files::others_may_read(&entry.key))
-        .map(|(at, entry)| {
-            let file = entry.key.display();
-            format!("topic_key[{at}].key: {file} can be read by others than its owner; chmod 600 it")
-        });
-    senders.chain(topic_keys).collect()
+impl Configured {
+    pub(crate) fn read(config: &Config) -> Self {
+        let mut read = Self::default();
+        let secrets = match Secrets::of(config) {
+            Ok(secrets) => secrets,
+            Err(problem) => {
+                read.problems.push(problem);
+                return read;
+            }
+        };
+        for (at, entry) in config.senders.iter().enumerate() {
+            match sender(&secrets, entry) {
+                Ok((sender, is_secret)) => {
+                    read.senders.push(sender);
+                    if is_secret {
+                        let file = entry.key.display();
+                        read.notes.push(format!(
+                            "sender[{at}].key: {file} holds the sender's secret; the broker needs the public key \
+                             only"
+                        ));
+                    }
+                }
+                Err(error) => read.problems.push(error.at(format!("sender[{at}].key"))),
+            }
+        }
+        for (at, entry) in config.topic_keys.iter().enumerate() {
+            let setting = format!("topic_key[{at}].{}", entry.source.setting());
+            match source(&secrets, &entry.source) {
+                Ok(key) => {
+                    read.notes.extend(other_id(&key, entry).map(|note| format!("{setting}: {note}")));
+                    read.kinds.push(Some(kind(&key)));
+                    read.topic_keys.push(topic_key(key, entry));
+                }
+                Err(error) => {
+                    read.kinds.push(None);
+                    read.problems.push(error.at(setting));
+                }
+            }
+        }
+        read
+    }
 }
 
 /// Reads the secret half of a sender's key: for those who stamp.
-pub(crate) fn sender_secret(file: &Path) -> Result<SenderKey, StartError> {
-    let bytes = files::read_secret(file)?;
-    SenderKey::from_bytes(&bytes).map_err(|error| {
+pub(crate) fn sender_secret(secrets: &Secrets, file: &Path) -> Result<SenderKey, StartError> {
+    let read = secrets.read(file)?;
+    let key = SenderKey::from_bytes(read.public()).map_err(|error| {
         let half = error == KeyError::Missing("d");
         let why = "this is a sender's public key; to stamp, the secret one is needed";
         StartError::file(file, if half { why.to_owned() } else { error.to_string() })
-    })
+    })?;
+    read.secret().map(|_| key)
 }
 
 /// Reads the public half of a sender's key, of a file that holds the public half or both.
-pub(crate) fn sender_public(file: &Path) -> Result<SenderPublicKey, StartError> {
-    let bytes = files::read_secret(file)?;
-    SenderPublicKey::from_bytes(&bytes).map_err(|error| StartError::file(file, error.to_string()))
+pub(crate) fn sender_public(secrets: &Secrets, file: &Path) -> Result<SenderPublicKey, StartError> {
+    sender_half(secrets, file).map(|(key, _)| key)
 }
 
-/// Reads a key that opens: a symmetric one or an X25519 pair.
-pub(crate) fn topic_secret(file: &Path) -> Result<TopicKey, StartError> {
-    let bytes = files::read_secret(file)?;
-    TopicKey::from_bytes(&bytes).map_err(|error| {
-        let half = error == KeyError::Missing("d");
-        let why = "this is the public half of an X25519 key; to open, the private one is needed";
-        StartError::file(file, if half { why.to_owned() } else { error.to_string() })
+/// The same, and whether the file holds the secret half too.
+fn sender_half(secrets: &Secrets, file: &Path) -> Result<(SenderPublicKey, bool), StartError> {
+    let read = secrets.read(file)?;
+    let key = SenderPublicKey::from_bytes(read.public())
+        .map_err(|error| StartError::file(file, error.to_string()))?;
+    let is_secret = SenderKey::from_bytes(read.public()).is_ok();
+    if is_secret {
+        read.secret()?;
+    }
+    Ok((key, is_secret))
+}
+
+/// Reads a key that opens: a symmetric one, an X25519 pair, or a master of either.
+pub(crate) fn opening_key(secrets: &Secrets, file: &Path) -> Result<TopicKey, StartError> {
+    secret_key(&secrets.read(file)?, file, |bytes| match TopicKey::from_bytes(bytes) {
+        Err(KeyError::Master) => TopicKey::master_from_bytes(bytes, None),
+        read => read,
     })
+}
+
+/// Reads a master, with what its keys are for if that is known already.
+pub(crate) fn master(
+    secrets: &Secrets,
+    file: &Path,
+    derived: Option<Derived>,
+) -> Result<TopicKey, StartError> {
+    secret_key(&secrets.read(file)?, file, |bytes| TopicKey::master_from_bytes(bytes, derived))
 }
 
 /// A key that seals.
 #[derive(Debug)]
 pub(crate) enum SealingKey {
-    /// A symmetric key or an X25519 pair.
+    /// A symmetric key, an X25519 pair, or a master of either.
     Secret(TopicKey),
     /// The public half of an X25519 pair.
     Public(TopicPublicKey),
 }
 
 /// Reads a key that seals, of whatever kind.
-pub(crate) fn sealing_key(file: &Path) -> Result<SealingKey, StartError> {
-    let bytes = files::read_secret(file)?;
-    let key = match TopicKey::from_bytes(&bytes) {
-        Ok(key) => Ok(SealingKey::Secret(key)),
-        Err(KeyError::Missing("d")) => TopicPublicKey::from_bytes(&bytes).map(SealingKey::Public),
-        Err(error) => Err(error),
+pub(crate) fn sealing_key(secrets: &Secrets, file: &Path) -> Result<SealingKey, StartError> {
+    let read = secrets.read(file)?;
+    if let Err(KeyError::Missing("d")) = TopicKey::from_bytes(read.public()) {
+        let key = TopicPublicKey::from_bytes(read.public()).map(SealingKey::Public);
+        return key.map_err(|error| StartError::file(file, error.to_string()));
+    }
+    opening_key(secrets, file).map(SealingKey::Secret)
+}
+
+fn sender(secrets: &Secrets, entry: &encryption::Sender) -> Result<(Sender, bool), StartError> {
+    let (key, is_secret) = sender_half(secrets, &entry.key)?;
+    let sender = Sender {
+        id: entry.id.clone().into_bytes(),
+        key,
+        topics: topics(&entry.topics),
+        validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
     };
-    key.map_err(|error| StartError::file(file, error.to_string()))
+    Ok((sender, is_secret))
 }
 
-fn sender((at, entry): (usize, &encryption::Sender)) -> Result<Sender, StartError> {
-    let key = sender_public(&entry.key).map_err(|error| error.at(format!("sender[{at}].key")))?;
-    Ok(Sender {
+fn topic_key(key: TopicKey, entry: &encryption::TopicKey) -> TopicKeyEntry {
+    TopicKeyEntry {
         id: entry.id.clone().into_bytes(),
         key,
         topics: topics(&entry.topics),
         validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
-    })
+        opened: OpenedCount::default(),
+    }
 }
 
-fn topic_key((at, entry): (usize, &encryption::TopicKey)) -> Result<TopicKeyEntry, StartError> {
-    let key = topic_secret(&entry.key).map_err(|error| error.at(format!("topic_key[{at}].key")))?;
-    Ok(TopicKeyEntry {
-        id: entry.id.clone().into_bytes(),
-        key,
-        topics: topics(&entry.topics),
-        validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
-    })
+/// Reads a topic key of the configuration.
+pub(crate) fn source(secrets: &Secrets, source: &KeySource) -> Result<TopicKey, StartError> {
+    match source {
+        KeySource::Key(file) => secret_key(&secrets.read(file)?, file, TopicKey::from_bytes),
+        KeySource::Master { file, algorithm } => master(secrets, file, algorithm.map(derived)),
+    }
 }
 
-fn numbered<T>(entries: &[T]) -> impl Iterator<Item = (usize, &T)> {
-    entries.iter().enumerate()
+/// What the keys of a master are for, as the configuration names it.
+fn derived(algorithm: DerivedAlgorithm) -> Derived {
+    match algorithm {
+        DerivedAlgorithm::A128Gcm => Derived::Symmetric(ContentAlgorithm::A128Gcm),
+        DerivedAlgorithm::A256Gcm => Derived::Symmetric(ContentAlgorithm::A256Gcm),
+        DerivedAlgorithm::ChaCha20Poly1305 => Derived::Symmetric(ContentAlgorithm::ChaCha20Poly1305),
+        DerivedAlgorithm::X25519 => Derived::X25519,
+    }
+}
+
+/// The secret key in a file, which others than its owner may not read.
+fn secret_key(
+    read: &KeyFile,
+    file: &Path,
+    parse: impl FnOnce(&[u8]) -> Result<TopicKey, KeyError>,
+) -> Result<TopicKey, StartError> {
+    let key = parse(read.public()).map_err(|error| {
+        let why = if error == KeyError::Missing("d") {
+            "this is the public half of an X25519 key; to open, the private one is needed".to_owned()
+        } else if error == KeyError::Master {
+            "this is a master; it belongs to master = ..., not to key = ...".to_owned()
+        } else if error == KeyError::NoMaster {
+            "this is a key and no master; it belongs to key = ..., not to master = ...".to_owned()
+        } else {
+            error.to_string()
+        };
+        StartError::file(file, why)
+    })?;
+    read.secret().map(|_| key)
+}
+
+/// What a topic key is, in words.
+pub(crate) fn kind(key: &TopicKey) -> String {
+    match key.derives() {
+        Some(derived) => format!("master, {}", derived.name()),
+        None if key.public("").is_some() => "asymmetric".to_owned(),
+        None => "symmetric".to_owned(),
+    }
+}
+
+/// Keys are derived for the configured id; who derives them from the file takes the one that it names.
+fn other_id(key: &TopicKey, entry: &encryption::TopicKey) -> Option<String> {
+    let own = key.derives().map(|_| String::from_utf8_lossy(key.id()))?;
+    let (file, id) = (entry.source.file().display(), &entry.id);
+    (own != id.as_str())
+        .then(|| format!("{file} is of the id {own:?}; derive keys for {id:?} with sealmq keys derive --id"))
 }
 
 /// Topic filters as a set of topics.
@@ -144,8 +247,9 @@ impl Topics for Filters {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealmq_crypto::ContentAlgorithm;
+    use crate::files;
     use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::PathBuf;
 
     /// A configuration of one sender and one topic key, with these texts in their files.
@@ -167,7 +271,7 @@ mod tests {
             }],
             topic_keys: vec![encryption::TopicKey {
                 id: "plant-1".to_owned(),
-                key: write("topic", topic_key),
+                source: KeySource::Key(write("topic", topic_key)),
                 topics,
                 not_before: Some(3),
                 not_after: None,
@@ -204,7 +308,8 @@ mod tests {
         let secret = SenderKey::generate("dev-7").unwrap();
         let config = config(folder.path(), &secret.to_jwk().unwrap(), &symmetric());
         let opener = opener(&config).unwrap();
-        assert!(matches!(warnings(&config).as_slice(), [one] if one.contains("the sender's secret")));
+        let notes = Configured::read(&config).notes;
+        assert!(matches!(notes.as_slice(), [one] if one.contains("the sender's secret")), "{notes:?}");
         assert_eq!(opener.keyring().sender(b"dev-7").unwrap().key, secret.public());
     }
 
@@ -235,10 +340,10 @@ mod tests {
             let error = opener(&config).unwrap_err().to_string();
             let file = folder.path().join(file).display().to_string();
             assert_eq!(error, expected.replace("{}", &file));
-            assert_eq!(problems(&config).len(), 1);
+            assert_eq!(Configured::read(&config).problems.len(), 1);
         }
         let mut config = config(folder.path(), &public_sender(), &secret);
-        config.topic_keys[0].key = folder.path().join("nowhere");
+        config.topic_keys[0].source = KeySource::Key(folder.path().join("nowhere"));
         let error = opener(&config).unwrap_err().to_string();
         assert!(error.ends_with("nowhere: cannot read it: there is no such file or folder"), "{error}");
     }
@@ -246,7 +351,8 @@ mod tests {
     #[test]
     fn every_problem_is_found_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        assert_eq!(problems(&config(folder.path(), "x", "y")).len(), 2);
+        let read = Configured::read(&config(folder.path(), "x", "y"));
+        assert_eq!((read.problems.len(), read.kinds), (2, vec![None]));
     }
 
     #[test]
@@ -255,12 +361,61 @@ mod tests {
         let file = folder.path().join("key");
         let pair = TopicKey::generate_x25519("p").unwrap();
         let read = |text: &str| {
-            fs::write(&file, text).unwrap();
-            sealing_key(&file)
+            files::replace(&file, files::PRIVATE, text.as_bytes()).unwrap();
+            sealing_key(&Secrets::in_plain(), &file)
         };
         assert!(matches!(read(&symmetric()), Ok(SealingKey::Secret(_))));
         assert!(matches!(read(&pair.to_jwk().unwrap()), Ok(SealingKey::Secret(_))));
         assert!(matches!(read(&pair.public("").unwrap().to_jwk().unwrap()), Ok(SealingKey::Public(_))));
+        let master = TopicKey::generate_master("m", Derived::X25519).unwrap().to_jwk().unwrap();
+        assert!(
+            matches!(read(&master), Ok(SealingKey::Secret(key)) if key.derives() == Some(Derived::X25519))
+        );
         assert!(read(&public_sender()).is_err());
+    }
+
+    #[test]
+    fn a_master_opens_under_the_configured_id() {
+        let folder = tempfile::tempdir().unwrap();
+        let master = TopicKey::generate_master("other", Derived::X25519).unwrap();
+        let mut config = config(folder.path(), &public_sender(), &master.to_jwk().unwrap());
+        let file = config.topic_keys[0].source.file().to_owned();
+        let mistaken = opener(&config).unwrap_err().to_string();
+        assert!(
+            mistaken.starts_with("topic_key[0].key: ") && mistaken.contains("master = ..."),
+            "{mistaken}"
+        );
+        config.topic_keys[0].source = KeySource::Master { file: file.clone(), algorithm: None };
+        let read = Configured::read(&config);
+        assert_eq!(read.kinds, [Some("master, X25519".to_owned())]);
+        assert!(matches!(read.notes.as_slice(), [one] if one.contains("derive --id")), "{:?}", read.notes);
+        let opener = opener(&config).unwrap();
+        let key = &opener.keyring().topic_key(b"plant-1").unwrap().key;
+        assert_eq!(key.derived("plant/7"), master.with_id("plant-1").derived("plant/7"));
+        let algorithm = Some(DerivedAlgorithm::A256Gcm);
+        config.topic_keys[0].source = KeySource::Master { file, algorithm };
+        let other = super::opener(&config).unwrap_err().to_string();
+        assert!(other.ends_with("the master is for keys of X25519"), "{other}");
+    }
+
+    #[test]
+    fn a_secret_that_others_may_read_is_a_problem_and_a_public_key_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let secret = SenderKey::generate("dev-7").unwrap().to_jwk().unwrap();
+        let open = |file: &Path| fs::set_permissions(file, fs::Permissions::from_mode(0o644)).unwrap();
+        for (sender, expected) in [
+            (&*secret, &["sender[0].key", "topic_key[0].key"][..]),
+            (&public_sender(), &["topic_key[0].key"]),
+        ] {
+            let config = config(folder.path(), sender, &symmetric());
+            open(&config.senders[0].key);
+            open(config.topic_keys[0].source.file());
+            let problems = Configured::read(&config).problems;
+            assert_eq!(problems.len(), expected.len(), "{problems:?}");
+            for (problem, setting) in problems.iter().zip(expected) {
+                let text = problem.to_string();
+                assert!(text.starts_with(setting) && text.contains("chmod 600"), "{text}");
+            }
+        }
     }
 }

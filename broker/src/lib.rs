@@ -30,6 +30,7 @@ mod handout;
 mod identity;
 mod ingress;
 mod keeper;
+mod key_watch;
 mod keys;
 mod listener;
 mod log_limit;
@@ -40,6 +41,7 @@ mod now;
 mod registry;
 mod retained;
 mod router;
+mod secrets;
 mod server;
 mod session;
 #[cfg(test)]

@@ -5,6 +5,7 @@ use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
 use crate::handout;
 use crate::keeper;
+use crate::key_watch;
 use crate::listener::{self, Listening};
 use crate::sys_topics;
 use sealmq_config::Config;
@@ -59,6 +60,7 @@ pub(crate) async fn run(
     tasks.spawn(expire_retained(broker.clone()));
     tasks.spawn(handout::follow_times(broker.clone()));
     tasks.spawn(watch_store(broker.clone()));
+    tasks.spawn(key_watch::run(broker.clone()));
     tasks
         .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
 
@@ -66,7 +68,12 @@ pub(crate) async fn run(
     loop {
         tokio::select! {
             () = &mut stop => break,
-            fresh = reload() => apply(&broker, &fresh, config),
+            fresh = reload() => {
+                tokio::select! {
+                    () = &mut stop => break,
+                    () = apply(&broker, fresh, config) => {}
+                }
+            }
         }
     }
     let timeout = Duration::from_secs(config.limits.shutdown_timeout_s);
@@ -79,6 +86,7 @@ pub(crate) async fn run(
     let _ = tokio::time::timeout(timeout, broker.registry.end_waiting_sessions()).await;
     end_audit(&broker, auditing, timeout).await;
     broker.settle_windows(None);
+    broker.keep_keys_used();
     let closing = tokio::task::spawn_blocking(move || broker.store.close());
     if tokio::time::timeout(timeout, closing).await.is_err() {
         tracing::warn!("the store is not closed in time; what was acknowledged is on disk");
@@ -131,8 +139,15 @@ async fn watch_store(broker: Arc<Broker>) {
 }
 
 /// Takes what a reload may change; on an error everything stays as it was.
-fn apply(broker: &Broker, config: &Config, running: &Config) {
-    match Rulebook::load(config, &running.listeners) {
+async fn apply(broker: &Broker, config: Config, running: &Config) {
+    let listeners = running.listeners.clone();
+    // Files are read, and encrypted ones decrypted, which takes its time.
+    let load = move || (Rulebook::load(&config, &listeners), config);
+    let Ok((loaded, config)) = tokio::task::spawn_blocking(load).await else {
+        tracing::error!("not reloaded, the old rules stay: reading them has panicked");
+        return;
+    };
+    match loaded {
         Ok(rulebook) => {
             let mut events = rulebook.key_changes(&broker.rules());
             let (senders, topic_keys) = rulebook.declared().counts();
@@ -141,7 +156,8 @@ fn apply(broker: &Broker, config: &Config, running: &Config) {
             broker.audit.record_all(events);
             log_identity(&broker.rules());
             tracing::info!("reloaded: keys, policies, permissions, passwords, certificates");
-            if needs_restart(config, running) {
+            key_watch::look(broker);
+            if needs_restart(&config, running) {
                 tracing::warn!("something else has changed in the configuration too, which needs a restart");
             }
         }
@@ -168,6 +184,7 @@ fn needs_restart(config: &Config, running: &Config) -> bool {
         subscriber_keys: config.subscriber_keys.clone(),
         policies: config.policies.clone(),
         encryption: config.encryption.clone(),
+        secrets: config.secrets.clone(),
         auth: Auth { client_id_prefixes: running.auth.client_id_prefixes.clone(), ..config.auth.clone() },
         audit: Audit { users: config.audit.users.clone(), ..running.audit.clone() },
         ..running.clone()

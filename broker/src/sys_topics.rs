@@ -26,7 +26,17 @@ pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
     loop {
         ticks.tick().await;
         let disk_use = disk_use.report(&broker).await;
-        for (name, value) in report(&broker).chain(store_state(&broker)).chain(disk_use) {
+        let keys = broker.key_watch.report(broker.rules().keyring());
+        // A key that is not there any more, or an end that has passed, is not shown any longer.
+        let gone: Vec<_> = said
+            .keys()
+            .filter(|name| name.starts_with("keys/") && !keys.iter().any(|(key, _)| key == *name))
+            .cloned()
+            .collect();
+        let gone = gone.into_iter().map(|name| (name, String::new()));
+        for (name, value) in
+            report(&broker).chain(store_state(&broker)).chain(disk_use).chain(keys).chain(gone)
+        {
             if said.get(&name) == Some(&value) {
                 continue;
             }
@@ -36,6 +46,7 @@ pub(crate) async fn publish_all(broker: Arc<Broker>, interval: Duration) {
             }
             said.insert(name, value);
         }
+        said.retain(|_, value| !value.is_empty());
         broker.router.end_turn(&mut turn);
     }
 }

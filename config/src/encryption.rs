@@ -56,6 +56,11 @@ pub enum Bind {
 
 impl Bind {
     const NAMES: [(&'static str, Self); 2] = [("client-id", Self::ClientId), ("user", Self::User)];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, bind)| *bind == self).map_or("", |(name, _)| name)
+    }
 }
 
 /// A key that opens sealed payloads.
@@ -63,8 +68,8 @@ impl Bind {
 pub struct TopicKey {
     /// The key id in the envelope.
     pub id: String,
-    /// File with a symmetric key (kty oct) or an X25519 pair (kty OKP).
-    pub key: PathBuf,
+    /// Where it comes from.
+    pub source: KeySource,
     /// For which topics.
     pub topics: Vec<TopicFilter>,
     /// Valid from, seconds since 1970.
@@ -73,20 +78,102 @@ pub struct TopicKey {
     pub not_after: Option<u64>,
 }
 
+/// Where a topic key comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeySource {
+    /// A file with a symmetric key (kty oct) or an X25519 pair (kty OKP).
+    Key(PathBuf),
+    /// A master, from which each topic gets a key of its own.
+    Master {
+        /// File with 32 secret bytes (kty oct).
+        file: PathBuf,
+        /// What the derived keys are for, if the file does not say so.
+        algorithm: Option<DerivedAlgorithm>,
+    },
+}
+
+impl KeySource {
+    /// The file, whatever is in it.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Key(file) | Self::Master { file, .. } => file,
+        }
+    }
+
+    /// The key of the configuration that names the file.
+    pub const fn setting(&self) -> &'static str {
+        match self {
+            Self::Key(_) => "key",
+            Self::Master { .. } => "master",
+        }
+    }
+
+    fn read(entry: &mut Reader<'_>) -> Option<Self> {
+        let sources = ["key", "master"].map(|name| entry.has(name));
+        let (key, master) = (entry.path_optional("key"), entry.path_optional("master"));
+        let has_algorithm = entry.has("algorithm");
+        let algorithm = entry.choice_optional("algorithm", &DerivedAlgorithm::NAMES);
+        match sources {
+            [true, false] if has_algorithm => {
+                entry.refuse("algorithm", "one beside a key", "with master only; a key's file says its own");
+                None
+            }
+            [true, false] => key.map(Self::Key),
+            [false, true] => master.map(|file| Self::Master { file, algorithm }),
+            [true, true] => {
+                entry.refuse("master", "both key and master", "one of them");
+                None
+            }
+            [false, false] => {
+                entry.lacks("key", "a path; or a master, from which each topic gets a key of its own");
+                None
+            }
+        }
+    }
+}
+
+/// What the keys derived from a master are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum DerivedAlgorithm {
+    /// AES-128-GCM.
+    A128Gcm,
+    /// AES-256-GCM.
+    A256Gcm,
+    /// ChaCha20-Poly1305.
+    ChaCha20Poly1305,
+    /// X25519 pairs.
+    X25519,
+}
+
+impl DerivedAlgorithm {
+    const NAMES: [(&'static str, Self); 4] = [
+        ("A128GCM", Self::A128Gcm),
+        ("A256GCM", Self::A256Gcm),
+        ("ChaCha20/Poly1305", Self::ChaCha20Poly1305),
+        ("X25519", Self::X25519),
+    ];
+
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        Self::NAMES.iter().find(|(_, algorithm)| *algorithm == self).map_or("", |(name, _)| name)
+    }
+}
+
 impl TopicKey {
     /// The one of a broker without configuration file: `sealed-1`, in `keys/` in the data folder.
     pub fn development(data_dir: &Path) -> Self {
         let key = data_dir.join("keys").join("sealed-1.jwk");
         let topics = development_topics();
-        Self { id: "sealed-1".to_owned(), key, topics, not_before: None, not_after: None }
+        let source = KeySource::Key(key);
+        Self { id: "sealed-1".to_owned(), source, topics, not_before: None, not_after: None }
     }
 
     pub(crate) fn read(entry: &mut Reader<'_>) -> Option<Self> {
         let id = entry.id("id");
-        let key = entry.path_required("key");
+        let source = KeySource::read(entry);
         let topics = entry.filters("topics");
         let (not_before, not_after) = entry.validity();
-        Some(Self { id: id?, key: key?, topics: topics?, not_before, not_after })
+        Some(Self { id: id?, source: source?, topics: topics?, not_before, not_after })
     }
 }
 

@@ -17,6 +17,7 @@ pub mod identity;
 pub mod limits;
 pub mod listener;
 pub mod mqtt;
+pub mod secrets;
 pub mod storage;
 pub mod telemetry;
 pub mod units;
@@ -60,6 +61,8 @@ pub struct Config {
     pub policies: Vec<encryption::Policy>,
     /// Settings of the envelope.
     pub encryption: encryption::Encryption,
+    /// How secrets lie at rest.
+    pub secrets: secrets::Secrets,
     /// What the broker offers to clients.
     pub mqtt: mqtt::Mqtt,
     /// Bounds.
@@ -103,6 +106,7 @@ impl Config {
             subscriber_keys: root.list("subscriber_key", egress::SubscriberKey::read),
             policies: root.list("policy", encryption::Policy::read),
             encryption: root.section("encryption", encryption::Encryption::read),
+            secrets: root.section("secrets", secrets::Secrets::read),
             mqtt: root.section("mqtt", mqtt::Mqtt::read),
             limits: root.section("limits", limits::Limits::read),
             storage: root.section("storage", storage::Storage::read),

@@ -74,6 +74,21 @@ impl<'r> Reader<'r> {
         parsed
     }
 
+    /// Whether the key stands there; asked before it is read.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.table.contains_key(name)
+    }
+
+    /// Reports that something has to stand there.
+    pub(crate) fn lacks(&mut self, name: &str, allowed: &str) {
+        self.report.missing(&join(&self.path, name), allowed);
+    }
+
+    /// Reports that a key does not fit the others of its table.
+    pub(crate) fn refuse(&mut self, name: &str, found: &str, allowed: &str) {
+        self.report.wrong(&join(&self.path, name), found, allowed);
+    }
+
     pub(crate) fn boolean(&mut self, name: &str, default: bool) -> bool {
         self.value(name, "true or false", &default.to_string(), boolean).unwrap_or(default)
     }

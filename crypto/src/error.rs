@@ -137,6 +137,15 @@ pub enum KeyError {
     /// The key is well formed, and of another kind than asked for.
     #[error("the key is not {0}")]
     WrongKind(&'static str),
+    /// The file holds a master, where a key that seals is asked for.
+    #[error("this is a master, from which keys are derived, and no key itself")]
+    Master,
+    /// The file holds a key, where a master is asked for.
+    #[error("this is a key and no master")]
+    NoMaster,
+    /// The master is for other keys than asked for.
+    #[error("the master is for keys of {0}")]
+    OtherDerived(&'static str),
     /// The public half in the file is not the secret half's.
     #[error("the public half does not belong to the secret half")]
     Mismatch,

@@ -8,6 +8,7 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
 
@@ -60,6 +61,29 @@ pub struct TopicKeyEntry {
     pub topics: Arc<dyn Topics>,
     /// When it may be used.
     pub validity: Validity,
+    /// How much it has opened; zero for a new one.
+    pub opened: OpenedCount,
+}
+
+/// Counts what a key has opened: how much has been sealed with it, as far as can be seen from here.
+#[derive(Debug, Default)]
+pub struct OpenedCount(AtomicU64);
+
+impl TopicKeyEntry {
+    /// Counts a content that the key has opened.
+    pub fn count_opened(&self) {
+        self.opened.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// How many contents it has opened.
+    pub fn opened(&self) -> u64 {
+        self.opened.0.load(Ordering::Relaxed)
+    }
+
+    /// Adds what was counted before this entry was made.
+    pub fn go_on_from(&self, opened: u64) {
+        self.opened.0.fetch_add(opened, Ordering::Relaxed);
+    }
 }
 
 /// All senders and topic keys.
@@ -128,6 +152,28 @@ impl Keyring {
             let Validity { not_before, not_after } = entry.validity;
             not_before.is_some_and(within) || not_after.is_some_and(|last| within(last.saturating_add(1)))
         })
+    }
+
+    /// All senders, in no order, since there can be very many.
+    pub fn senders(&self) -> impl Iterator<Item = &Sender> {
+        self.senders.values()
+    }
+
+    /// All topic keys, in the order of their ids.
+    pub fn topic_keys(&self) -> Vec<&TopicKeyEntry> {
+        let mut topic_keys: Vec<_> = self.topic_keys.values().collect();
+        topic_keys.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        topic_keys
+    }
+
+    /// Goes on counting where the keyring before this one was. What is opened with that one from now on is
+    /// not counted: a few messages at a reload, of billions.
+    pub fn carry_over(&self, before: &Self) {
+        for entry in before.topic_keys() {
+            if let Some(own) = self.topic_key(&entry.id) {
+                own.go_on_from(entry.opened());
+            }
+        }
     }
 
     /// The sender of this id, and the id in a form that is cheap to pass on.

@@ -219,7 +219,7 @@ impl Verified<'_> {
         let algorithm = allowed_algorithm(&sealed, &entry.key)?;
         let sender = envelope.header.sender;
         let plaintext = decrypt(&sealed, algorithm, (&entry.key, &opener.derived), sender, topic);
-        plaintext.map(Bytes::from).ok_or(OpenError::DecryptFailed)
+        plaintext.map(Bytes::from).inspect(|_| entry.count_opened()).ok_or(OpenError::DecryptFailed)
     }
 }
 

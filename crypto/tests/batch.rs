@@ -7,9 +7,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use proptest::prelude::*;
 use sealmq_crypto::{
-    BATCH_STAMPS_MAX, ContentAlgorithm, ContentKey, Freshness, Keyring, OpenError, Opener, Policy,
-    ReplayWindows, Sender, SenderKey, TopicKey, TopicKeyEntry, Topics, Validity, seal, seal_with_random,
-    verify_all,
+    BATCH_STAMPS_MAX, ContentAlgorithm, ContentKey, Freshness, Keyring, OpenError, OpenedCount, Opener,
+    Policy, ReplayWindows, Sender, SenderKey, TopicKey, TopicKeyEntry, Topics, Validity, seal,
+    seal_with_random, verify_all,
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -40,6 +40,7 @@ fn opener(topic_keys: Vec<TopicKey>) -> Opener {
         key,
         topics: topics.clone(),
         validity,
+        opened: OpenedCount::default(),
     });
     Opener::new(Keyring::new(senders, topic_keys).unwrap(), 300).keeping_derived(4)
 }

@@ -11,8 +11,8 @@ use bytes::Bytes;
 use proptest::prelude::*;
 use sealmq_crypto::{
     ContentAlgorithm, ContentKey, Envelope, Freshness, Keyring, KeyringError, Mark, OpenError, Opened,
-    Opener, Policy, ReplayWindows, SealError, Sender, SenderKey, TopicKey, TopicKeyEntry, TopicPublicKey,
-    Topics, Validity, payload_digest, seal, seal_with_random,
+    OpenedCount, Opener, Policy, ReplayWindows, SealError, Sender, SenderKey, TopicKey, TopicKeyEntry,
+    TopicPublicKey, Topics, Validity, payload_digest, seal, seal_with_random,
 };
 
 const NOW: u64 = 1_700_000_000;
@@ -56,7 +56,13 @@ fn sender(key: &SenderKey, validity: Validity) -> Sender {
 }
 
 fn entry(key: TopicKey, validity: Validity) -> TopicKeyEntry {
-    TopicKeyEntry { id: key.id().to_vec(), key, topics: Arc::new(Under("plant/1cee/")), validity }
+    TopicKeyEntry {
+        id: key.id().to_vec(),
+        key,
+        topics: Arc::new(Under("plant/1cee/")),
+        validity,
+        opened: OpenedCount::default(),
+    }
 }
 
 fn opener() -> Opener {

@@ -3,8 +3,8 @@
 
 use proptest::prelude::*;
 use sealmq_crypto::{
-    ContentAlgorithm, KeyError, Keyring, SenderKey, SenderPublicKey, TopicKey, TopicKeyEntry, TopicPublicKey,
-    Topics, Validity,
+    ContentAlgorithm, Derived, KeyError, Keyring, OpenedCount, SenderKey, SenderPublicKey, TopicKey,
+    TopicKeyEntry, TopicPublicKey, Topics, Validity,
 };
 use std::sync::Arc;
 
@@ -62,8 +62,58 @@ fn an_algorithm_may_be_left_out_for_aes() {
     }
     assert_eq!(read(&jwk(short, r#","alg":"A256GCM""#)), Err(KeyError::Length { field: "k", expected: 32 }));
     assert_eq!(read(&jwk(short, r#","alg":"HS256""#)), Err(KeyError::Unsupported("alg")));
-    assert!(read(&jwk(long, "")).unwrap().into_master(ContentAlgorithm::A128Gcm).is_ok());
-    assert!(read(&jwk(short, "")).unwrap().into_x25519_master().is_err());
+}
+
+#[test]
+fn a_master_says_what_it_is_for() {
+    for derived in Derived::ALL {
+        let master = TopicKey::generate_master("m", derived).unwrap();
+        let text = master.to_jwk().unwrap();
+        assert!(text.contains(&format!("\"alg\":\"HKDF-SHA-256/{}\"", derived.name())), "an alg of its own");
+        for asked in [None, Some(derived)] {
+            assert_eq!(TopicKey::master_from_bytes(text.as_bytes(), asked).as_ref(), Ok(&master));
+        }
+        assert_eq!(TopicKey::from_bytes(text.as_bytes()), Err(KeyError::Master));
+        let cose = master.to_cose_key();
+        assert_eq!(TopicKey::master_from_bytes(&cose, Some(derived)).as_ref(), Ok(&master));
+        assert_eq!(TopicKey::from_bytes(&cose), Err(KeyError::Master));
+        for other in Derived::ALL.into_iter().filter(|other| *other != derived) {
+            let read = TopicKey::master_from_bytes(text.as_bytes(), Some(other));
+            assert_eq!(read, Err(KeyError::OtherDerived(derived.name())));
+        }
+    }
+}
+
+#[test]
+fn a_key_is_no_master_unless_it_is_for_nothing_else() {
+    let key = TopicKey::generate("k", ContentAlgorithm::A256Gcm).unwrap().to_jwk().unwrap();
+    let pair = TopicKey::generate_x25519("k").unwrap().to_jwk().unwrap();
+    for text in [&key, &pair] {
+        assert_eq!(TopicKey::master_from_bytes(text.as_bytes(), None), Err(KeyError::NoMaster));
+    }
+    let k = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+    let bare = |k: &str| format!(r#"{{"kty":"oct","kid":"k","k":"{k}"}}"#);
+    let master = TopicKey::master_from_bytes(bare(k).as_bytes(), None);
+    assert_eq!(master, Ok(TopicKey::from_master("k", ContentAlgorithm::A256Gcm, &[0; 32])));
+    let pairs = TopicKey::master_from_bytes(bare(k).as_bytes(), Some(Derived::X25519));
+    assert_eq!(pairs, Ok(TopicKey::from_x25519_master("k", &[0; 32])));
+    let short = TopicKey::master_from_bytes(bare("AAAAAAAAAAAAAAAAAAAAAA").as_bytes(), None);
+    assert_eq!(short, Err(KeyError::Length { field: "k", expected: 32 }));
+    let unknown = r#"{"kty":"oct","kid":"k","alg":"HKDF-SHA-256/RSA","k":"AAAA"}"#;
+    assert_eq!(TopicKey::master_from_bytes(unknown.as_bytes(), None), Err(KeyError::Unsupported("alg")));
+}
+
+#[test]
+fn a_derived_key_is_the_masters_on_its_topic_alone() {
+    for derived in Derived::ALL {
+        let master = TopicKey::generate_master("m", derived).unwrap();
+        let key = master.derived("plant/7").unwrap();
+        assert_eq!((key.id(), key.derives()), (&b"m"[..], None));
+        assert_eq!(key.public("any"), master.public("plant/7"));
+        assert_ne!(Some(key), master.derived("plant/8"));
+    }
+    let listed = TopicKey::generate("k", ContentAlgorithm::A256Gcm).unwrap();
+    assert_eq!((listed.derives(), listed.derived("plant/7")), (None, None));
 }
 
 #[test]
@@ -134,7 +184,13 @@ fn entry(
     not_after: Option<u64>,
 ) -> TopicKeyEntry {
     let validity = Validity { not_before, not_after };
-    TopicKeyEntry { id: key.id().to_vec(), key, topics: Arc::new(Below(topics)), validity }
+    TopicKeyEntry {
+        id: key.id().to_vec(),
+        key,
+        topics: Arc::new(Below(topics)),
+        validity,
+        opened: OpenedCount::default(),
+    }
 }
 
 /// Of those that are valid, the one that became so last; else the one given last.

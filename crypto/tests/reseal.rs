@@ -4,8 +4,8 @@
 use bytes::Bytes;
 use proptest::prelude::*;
 use sealmq_crypto::{
-    EnvelopeSize, Freshness, Keyring, OpenError, Opened, Opener, Policy, ReplayWindows, Resealer, SealError,
-    Sender, SenderKey, TopicKey, TopicKeyEntry, TopicPublicKey, Topics, Validity,
+    EnvelopeSize, Freshness, Keyring, OpenError, Opened, OpenedCount, Opener, Policy, ReplayWindows,
+    Resealer, SealError, Sender, SenderKey, TopicKey, TopicKeyEntry, TopicPublicKey, Topics, Validity,
 };
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -32,7 +32,8 @@ impl Subscriber {
         let (topics, validity) = (Arc::new(Everywhere), Validity::default());
         let id = broker.id().to_vec();
         let sender = Sender { id, key: broker.public(), topics: topics.clone(), validity };
-        let key = TopicKeyEntry { id: key.id().to_vec(), key, topics, validity };
+        let key =
+            TopicKeyEntry { id: key.id().to_vec(), key, topics, validity, opened: OpenedCount::default() };
         let opener = Opener::new(Keyring::new([sender], [key]).unwrap(), 300);
         Self { opener, windows: ReplayWindows::new(1) }
     }

@@ -10,8 +10,8 @@ use crate::harness::packets5::{
 };
 use crate::harness::{Broker, Connect, Connect5, Publish, Publish5, Wire};
 use sealmq_crypto::{
-    Keyring, OpenError, Opener, Policy, ReplayWindows, Sender, SenderKey, TopicKey, TopicKeyEntry, Topics,
-    Validity,
+    Keyring, OpenError, OpenedCount, Opener, Policy, ReplayWindows, Sender, SenderKey, TopicKey,
+    TopicKeyEntry, Topics, Validity,
 };
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -58,7 +58,8 @@ impl Reader {
         let (topics, validity) = (Arc::new(Everywhere), Validity::default());
         let sender =
             Sender { id: b"sealmq".to_vec(), key: identity.public(), topics: topics.clone(), validity };
-        let key = TopicKeyEntry { id: key.id().to_vec(), key, topics, validity };
+        let key =
+            TopicKeyEntry { id: key.id().to_vec(), key, topics, validity, opened: OpenedCount::default() };
         let opener = Opener::new(Keyring::new([sender], [key]).unwrap(), 300);
         Self { opener, taken: ReplayWindows::new(16) }
     }

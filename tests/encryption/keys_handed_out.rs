@@ -68,6 +68,12 @@ fn public(broker: &Broker, name: &str) -> TopicPublicKey {
 
 /// A device without any key of the topic asks for it on plaintext, believes it, seals with it, and the broker
 /// opens that.
+/// Writes a key for its owner alone.
+fn put_secret(file: &std::path::Path, key: &str) {
+    std::fs::write(file, key).unwrap();
+    std::fs::set_permissions(file, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+}
+
 #[test]
 fn device_that_knows_the_broker_needs_no_other_key() {
     let broker = start();
@@ -179,7 +185,7 @@ topics = ["#"]
 /// [`RULES`] with another pair for `plant`, made on the spot, with this line of validity.
 fn with_new_key(broker: &Broker, line: &str) -> String {
     let key = TopicKey::generate_x25519("new").unwrap();
-    std::fs::write(broker.dir().join("keys/new.jwk"), key.to_jwk().unwrap().as_bytes()).unwrap();
+    put_secret(&broker.dir().join("keys/new.jwk"), &key.to_jwk().unwrap());
     format!("{RULES}[[topic_key]]\nid = \"new\"\nkey = \"keys/new.jwk\"\ntopics = [\"plant/#\"]\n{line}\n")
 }
 
@@ -248,7 +254,7 @@ fn new_identity_stamps_anew() {
     wire.expect_publish();
     std::fs::remove_file(broker.dir().join("data/keys/identity.jwk")).unwrap();
     let key = SenderKey::generate("sealmq").unwrap();
-    std::fs::write(broker.dir().join("data/keys/identity.jwk"), key.to_jwk().unwrap().as_bytes()).unwrap();
+    put_secret(&broker.dir().join("data/keys/identity.jwk"), &key.to_jwk().unwrap());
     reload(&broker, RULES, 1);
     Device::new(&broker).take(&mut wire, false);
 }

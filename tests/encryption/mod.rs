@@ -9,6 +9,7 @@ mod batches;
 mod confidential;
 pub(crate) mod egress;
 mod failed_stamps;
+mod keys;
 mod keys_handed_out;
 mod mark;
 mod policies;

@@ -71,8 +71,9 @@ fn compare<T: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::files;
+    use sealmq_config::encryption::KeySource;
     use sealmq_crypto::{ContentAlgorithm, SenderKey};
-    use std::fs;
     use std::path::Path;
 
     /// A configuration with these senders and topic keys; of each the id, the name of its file, and a topic.
@@ -88,7 +89,7 @@ mod tests {
         };
         let topic_key = |[id, file, topic]: &[&str; 3]| TopicKey {
             id: (*id).to_owned(),
-            key: folder.join(file),
+            source: KeySource::Key(folder.join(file)),
             topics: topics(topic),
             not_before: None,
             not_after: None,
@@ -109,7 +110,9 @@ mod tests {
     #[test]
     fn what_a_reload_did_to_keys_is_told() {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let write = |name: &str, text: &str| {
+            files::replace(&folder.path().join(name), files::PRIVATE, text.as_bytes()).unwrap();
+        };
         for name in ["s1", "s2"] {
             write(name, &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
         }

@@ -2,7 +2,7 @@
 //!
 //! The challenge's 32 bytes come in on stdin, the answer's bytes go out.
 
-use super::{CommandError, say};
+use super::{CommandError, PassphraseOption, say};
 use crate::keys;
 use clap::Args;
 use sealmq_crypto::challenge::{self, CHALLENGE_BYTES};
@@ -22,13 +22,15 @@ pub(super) struct AuthAnswerArguments {
     /// The client id as CONNECT has it; empty if it has none
     #[arg(long, value_name = "ID")]
     client_id: String,
+    #[command(flatten)]
+    passphrase: PassphraseOption,
     /// The sender's id, if it is not the one in the key file
     #[arg(long, value_name = "ID")]
     sender_id: Option<String>,
 }
 
 pub(super) fn run(arguments: &AuthAnswerArguments) -> Result<(), CommandError> {
-    let mut key = keys::sender_secret(&arguments.sender_key)?;
+    let mut key = keys::sender_secret(&arguments.passphrase.secrets()?, &arguments.sender_key)?;
     if let Some(id) = &arguments.sender_id {
         key = key.with_id(id.clone());
     }

@@ -65,7 +65,7 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
                 layout.line(&format!(
                     "      --sender-key {} --topic-key {} \\",
                     quoted(&secret),
-                    quoted(&topic_key.key)
+                    quoted(topic_key.source.file())
                 ));
                 layout.line(&format!("      | mosquitto_pub {publish}{user} -t sealed/temp -s"));
             }

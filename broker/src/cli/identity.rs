@@ -4,6 +4,7 @@
 
 use super::{CommandError, ServeOptions, say};
 use crate::identity;
+use crate::secrets::Secrets;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -17,9 +18,6 @@ Examples:
   sealmq keys identity --config sealmq.toml > identity.pub.jwk
   sealmq open --topic '$sealmq/key/plant/7' --sender-key identity.pub.jwk < message")]
 pub(super) struct IdentityArguments {
-    /// Configuration file, TOML
-    #[arg(long = "config", value_name = "FILE")]
-    config_file: Option<PathBuf>,
     /// The broker's folder, if it is not the one of the configuration
     #[arg(long, value_name = "DIR")]
     data_dir: Option<PathBuf>,
@@ -28,17 +26,21 @@ pub(super) struct IdentityArguments {
     fingerprint: bool,
 }
 
-pub(super) fn run(arguments: &IdentityArguments) -> Result<(), CommandError> {
-    say(text(arguments)?.as_bytes())
+pub(super) fn run(
+    arguments: &IdentityArguments,
+    options: &ServeOptions,
+    secrets: &Secrets,
+) -> Result<(), CommandError> {
+    say(text(arguments, options, secrets)?.as_bytes())
 }
 
-fn text(arguments: &IdentityArguments) -> Result<String, CommandError> {
-    let options = ServeOptions {
-        config_file: arguments.config_file.clone(),
-        data_dir: arguments.data_dir.clone(),
-        ..ServeOptions::default()
-    };
-    let key = identity::load(&options.load()?)?.public();
+fn text(
+    arguments: &IdentityArguments,
+    options: &ServeOptions,
+    secrets: &Secrets,
+) -> Result<String, CommandError> {
+    let own = ServeOptions { data_dir: arguments.data_dir.clone(), ..ServeOptions::default() };
+    let key = identity::load(&own.or(options.clone()).load()?, secrets)?.public();
     let shown = if arguments.fingerprint { key.thumbprint() } else { key.to_jwk()? };
     Ok(shown + "\n")
 }
@@ -54,8 +56,8 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let data_dir = folder.path().to_owned();
         identity::ensure(&Config { data_dir: data_dir.clone(), ..Config::default() }).unwrap();
-        let mut arguments =
-            IdentityArguments { config_file: None, data_dir: Some(data_dir), fingerprint: false };
+        let mut arguments = IdentityArguments { data_dir: Some(data_dir), fingerprint: false };
+        let text = |arguments: &_| text(arguments, &ServeOptions::default(), &Secrets::in_plain());
         let shown = text(&arguments).unwrap();
         assert!(!shown.contains("\"d\""));
         let key = SenderPublicKey::from_bytes(shown.as_bytes()).unwrap();

@@ -9,6 +9,7 @@ mod auth_answer;
 mod check;
 mod client;
 mod counter;
+mod derive;
 pub(crate) mod greeting;
 mod identity;
 mod import_mosquitto;
@@ -20,6 +21,7 @@ mod opening;
 mod passwd;
 mod progress;
 mod publish;
+mod rotate;
 mod seal;
 mod sealing;
 mod serve;
@@ -30,10 +32,12 @@ mod subscriber;
 pub use serve::ServeOptions;
 
 use crate::error::StartError;
+use crate::secrets::Secrets;
 use clap::error::ErrorKind;
-use clap::{CommandFactory, Parser, Subcommand};
+use clap::{Args, CommandFactory, Parser, Subcommand};
 use sealmq_crypto::{KeyError, OpenError, SealError};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// What `sealmq --help` shows under the options.
@@ -112,6 +116,25 @@ enum CommandError {
     Told,
 }
 
+/// Where the passphrase of encrypted key files is.
+#[derive(Debug, Clone, Default, Args)]
+struct PassphraseOption {
+    /// File with the passphrase of encrypted key files
+    #[arg(long, value_name = "FILE", global = true)]
+    passphrase_file: Option<PathBuf>,
+}
+
+impl PassphraseOption {
+    /// The variable that says the same, to the broker too.
+    const VARIABLE: &str = "SEALMQ_SECRETS__PASSPHRASE_FILE";
+
+    fn secrets(&self) -> Result<Secrets, StartError> {
+        let file = self.passphrase_file.clone();
+        let file = file.or_else(|| std::env::var_os(Self::VARIABLE).map(PathBuf::from));
+        Secrets::load(file.as_deref())
+    }
+}
+
 /// Does what the command line asks for; `serve` is called to serve.
 pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode {
     let Arguments { serve: options, command } = Arguments::parse();
@@ -127,7 +150,7 @@ pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode 
         Some(Command::Store(arguments)) => store::run(&arguments, options),
         Some(Command::Audit(arguments)) => audit::run(&arguments, options),
         Some(Command::ImportMosquitto(arguments)) => import_mosquitto::run(&arguments, options),
-        Some(Command::Keys(arguments)) => keys::run(&arguments),
+        Some(Command::Keys(arguments)) => keys::run(&arguments, options),
         Some(Command::Seal(arguments)) => seal::run(&arguments),
         Some(Command::Open(arguments)) => open::run(&arguments),
         Some(Command::Pub(arguments)) => publish::run(&arguments),

@@ -3,7 +3,7 @@
 //! An envelope comes in on stdin, its plaintext goes out. Whether it is fresh and new cannot be told here: that
 //! takes somebody who remembers; the counter or time under the stamp is shown with `--verbose`.
 
-use super::{CommandError, opening::opener, say, sealing::now};
+use super::{CommandError, PassphraseOption, opening::opener, say, sealing::now};
 use bytes::Bytes;
 use clap::Args;
 use sealmq_crypto::{Mark, Opened, ReplayWindows};
@@ -28,12 +28,14 @@ pub(super) struct OpenArguments {
     /// The sender's key, public or secret
     #[arg(long, value_name = "FILE")]
     sender_key: PathBuf,
-    /// The topic's key: symmetric, or an X25519 pair
+    /// The topic's key: symmetric, an X25519 pair, or a master
     #[arg(long, value_name = "FILE")]
     topic_key: Option<PathBuf>,
     /// The sender's id, if it is not the one in the key file
     #[arg(long, value_name = "ID")]
     sender_id: Option<String>,
+    #[command(flatten)]
+    passphrase: PassphraseOption,
     /// Show the counter or the time under the stamp, on stderr
     #[arg(long, short)]
     verbose: bool,
@@ -57,6 +59,7 @@ pub(super) fn run(arguments: &OpenArguments) -> Result<(), CommandError> {
 
 pub(super) fn open(arguments: &OpenArguments, envelope: Vec<u8>) -> Result<Opened, CommandError> {
     let OpenArguments { topic, sender_key, topic_key, sender_id, .. } = arguments;
-    let (opener, policy) = opener(slice::from_ref(sender_key), sender_id.as_deref(), topic_key.as_slice())?;
+    let (secrets, senders) = (arguments.passphrase.secrets()?, slice::from_ref(sender_key));
+    let (opener, policy) = opener(&secrets, senders, sender_id.as_deref(), topic_key.as_slice())?;
     Ok(opener.open(&ReplayWindows::new(1), policy, topic.as_str(), &Bytes::from(envelope), now())?)
 }

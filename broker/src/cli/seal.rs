@@ -124,15 +124,17 @@ mod tests {
     use super::super::open::{OpenArguments, open};
     use super::super::sealing::First;
     use super::*;
+    use crate::files;
     use clap::Parser;
     use sealmq_crypto::{ContentAlgorithm, OpenError, SenderKey, TopicKey};
-    use std::fs;
     use std::path::Path;
 
     /// A folder with `dev.jwk`, `dev.pub.jwk`, `sym.jwk`, `pair.jwk` and `pair.pub.jwk`.
     fn folder() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
-        let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+        let write = |name: &str, text: &str| {
+            files::replace(&folder.path().join(name), files::PRIVATE, text.as_bytes()).unwrap();
+        };
         let sender = SenderKey::generate("dev").unwrap();
         let symmetric = TopicKey::generate("sym", ContentAlgorithm::ChaCha20Poly1305).unwrap();
         let pair = TopicKey::generate_x25519("pair").unwrap();

@@ -3,7 +3,7 @@
 //! Key files and options come in, envelopes go out. Always holds: a counter's number is on the disk before the
 //! envelope that bears it is anywhere.
 
-use super::{CommandError, counter};
+use super::{CommandError, PassphraseOption, counter};
 use crate::error::StartError;
 use crate::keys::{self, SealingKey};
 use clap::Args;
@@ -15,7 +15,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Options beside the sender's key, which some commands need and others take.
 #[derive(Debug, Args)]
 pub(super) struct SealingOptions {
-    /// A symmetric key, an X25519 pair, or its public half
+    /// A symmetric key, an X25519 pair or its public half, or a master
     #[arg(long, value_name = "FILE", requires = "sender_key")]
     topic_key: Option<PathBuf>,
     /// The sender's id, if it is not the one in the key file
@@ -27,6 +27,8 @@ pub(super) struct SealingOptions {
     /// The present time, instead of a counter
     #[arg(long, conflicts_with = "seq", requires = "sender_key")]
     time: bool,
+    #[command(flatten)]
+    passphrase: PassphraseOption,
 }
 
 /// Everything that does not change from envelope to envelope.
@@ -44,12 +46,14 @@ impl<'a> Sealer<'a> {
         options: &'a SealingOptions,
         topic: &'a TopicName,
     ) -> Result<Self, StartError> {
-        let sender = keys::sender_secret(sender_key)?;
+        let secrets = options.passphrase.secrets()?;
+        let sender = keys::sender_secret(&secrets, sender_key)?;
         let sender = match &options.sender_id {
             Some(id) => sender.with_id(id.as_bytes()),
             None => sender,
         };
-        let topic_key = options.topic_key.as_deref().map(keys::sealing_key).transpose()?;
+        let topic_key = options.topic_key.as_deref();
+        let topic_key = topic_key.map(|file| keys::sealing_key(&secrets, file)).transpose()?;
         Ok(Self { sender_key, options, topic, sender, topic_key })
     }
 

@@ -71,8 +71,8 @@ impl ServeOptions {
             | Command::Store(_)
             | Command::Audit(_)
             | Command::ImportMosquitto(_) => true,
-            Command::Keys(_)
-            | Command::Seal(_)
+            Command::Keys(_) => Self { config_file: None, ..self.clone() } == Self::default(),
+            Command::Seal(_)
             | Command::Open(_)
             | Command::Pub(_)
             | Command::Sub(_)

@@ -2,6 +2,7 @@
 
 use super::CommandError;
 use super::keys::{KeyFiles, made, quoted};
+use crate::secrets::Secrets;
 use clap::Args;
 use sealmq_crypto::{KeyError, TopicKey};
 use std::path::PathBuf;
@@ -19,12 +20,12 @@ pub(super) struct SubscriberArguments {
     out: PathBuf,
 }
 
-pub(super) fn make(arguments: &SubscriberArguments) -> Result<String, CommandError> {
+pub(super) fn make(arguments: &SubscriberArguments, secrets: &Secrets) -> Result<String, CommandError> {
     let SubscriberArguments { id, out } = arguments;
-    let files = KeyFiles::new(id, out)?;
+    let files = KeyFiles::new(secrets, id, out, ".jwk")?;
     let key = TopicKey::generate_x25519(id.as_str())?;
     let public = key.public("").ok_or(KeyError::WrongKind("an X25519 key"))?;
-    files.write(&key.to_jwk()?, Some(&public.to_jwk()?))?;
+    files.write(secrets, &key.to_jwk()?, Some(&public.to_jwk()?))?;
     let mut text = made(&files.secret, "secret: for the subscriber alone");
     text += &made(&files.public, "public: for the broker");
     text += "\nFor the broker's configuration (paths count from its file):\n\n";
@@ -45,11 +46,13 @@ mod tests {
     fn the_two_halves_belong_together_and_are_made_once() {
         let folder = tempfile::tempdir().unwrap();
         let arguments = SubscriberArguments { id: "panel".to_owned(), out: folder.path().join("keys") };
-        let text = make(&arguments).unwrap();
+        let text = make(&arguments, &Secrets::in_plain()).unwrap();
         assert!(text.contains("[[subscriber_key]]\nclient = \"panel\"\n"), "{text}");
         let read = |name: &str| std::fs::read(arguments.out.join(name)).unwrap();
         let public = TopicPublicKey::from_bytes(&read("panel.pub.jwk")).unwrap();
         assert_eq!(TopicKey::from_bytes(&read("panel.jwk")).unwrap().public("any"), Some(public));
-        assert!(make(&arguments).unwrap_err().to_string().contains("it is there already"));
+        assert!(
+            make(&arguments, &Secrets::in_plain()).unwrap_err().to_string().contains("it is there already")
+        );
     }
 }

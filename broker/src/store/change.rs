@@ -141,6 +141,13 @@ pub(crate) enum Change {
         /// What was taken.
         window: Box<SenderWindow>,
     },
+    /// A topic key has opened so many contents in all; none: it is forgotten.
+    KeyUsed {
+        /// Which.
+        key_id: Bytes,
+        /// How many.
+        opened: u64,
+    },
 }
 
 /// The sessions that a message is for.
@@ -184,7 +191,8 @@ impl Change {
             | Self::Forgotten { .. }
             | Self::Taken { .. }
             | Self::SetAside { .. }
-            | Self::Settled { .. } => None,
+            | Self::Settled { .. }
+            | Self::KeyUsed { .. } => None,
         }
     }
 
@@ -214,7 +222,8 @@ impl Change {
             | Self::RetainedExpired { .. }
             | Self::Forgotten { .. }
             | Self::Taken { .. }
-            | Self::SetAside { .. } => CHANGE_BYTES,
+            | Self::SetAside { .. }
+            | Self::KeyUsed { .. } => CHANGE_BYTES,
             // What is copied of timed stamps is not kept.
             Self::Settled { .. } => 4 * CHANGE_BYTES,
         }

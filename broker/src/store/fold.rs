@@ -209,6 +209,7 @@ impl Making<'_> {
             Change::Settled { sender, window } => {
                 self.change_window(sender, |windows| windows.replace_numbers(sender, window))?;
             }
+            Change::KeyUsed { key_id, opened } => self.take_key_used(key_id, *opened),
         }
         Ok(())
     }
@@ -216,6 +217,11 @@ impl Making<'_> {
     fn take_session(&mut self, record: &SessionRecord) {
         self.put(Keyspace::Session, record.client_id.as_bytes().to_vec(), record.encode());
         self.use_number(record.session);
+    }
+
+    fn take_key_used(&mut self, key_id: &[u8], opened: u64) {
+        let value = (opened > 0).then(|| opened.to_be_bytes().into());
+        self.ops.insert((Keyspace::Meta, layout::key_used_key(key_id)), value);
     }
 
     /// No other session may ever have this number.

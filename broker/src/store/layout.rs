@@ -3,7 +3,7 @@
 //!
 //! | keyspace | key | value |
 //! |---|---|---|
-//! | `meta` | a name | `schema`, `last` (the newest batch), `next_session`; `import` while one runs; `dying` and a session |
+//! | `meta` | a name | `schema`, `last` (the newest batch), `next_session`; `import` while one runs; `dying` and a session; `key_used` and a topic key: how much it has opened |
 //! | `session` | client id | [`super::record::SessionRecord`] |
 //! | `subscription` | session, filter | options and identifier |
 //! | `queue` | session, position | [`super::record::Entry`], with the message or without |
@@ -33,6 +33,8 @@ pub(crate) const META_MIGRATION: &[u8] = b"migration";
 pub(crate) const META_IMPORT: &[u8] = b"import";
 /// Sessions whose removal was begun: this, and the session.
 pub(crate) const META_DYING: &[u8] = b"dying/";
+/// How many contents a topic key has opened: this, and the key's id.
+pub(crate) const META_KEY_USED: &[u8] = b"key_used/";
 
 /// The longest key; none is empty.
 pub(crate) const KEY_BYTES_MAX: usize = 65_535;
@@ -164,6 +166,16 @@ pub(crate) fn dying_key(session: SessionId) -> Vec<u8> {
 pub(crate) fn parse_dying_key(key: &[u8]) -> Option<SessionId> {
     let session = key.strip_prefix(META_DYING)?;
     Some(SessionId(u64::from_be_bytes(session.try_into().ok()?)))
+}
+
+/// Of how much a topic key has opened.
+pub(crate) fn key_used_key(key_id: &[u8]) -> Vec<u8> {
+    [META_KEY_USED, key_id].concat()
+}
+
+/// The id of the topic key of such a key.
+pub(crate) fn parse_key_used_key(key: &[u8]) -> Option<&[u8]> {
+    key.strip_prefix(META_KEY_USED)
 }
 
 /// What begins with a sender: its length, its id, and what it is about.

@@ -45,6 +45,8 @@ pub(crate) struct Recovered {
     pub(crate) windows: Vec<(Bytes, SenderWindow)>,
     /// And the timed stamps that were taken.
     pub(crate) stamps: Vec<(Bytes, Mark)>,
+    /// How many contents each topic key has opened.
+    pub(crate) keys_used: Vec<(Bytes, u64)>,
     /// Sessions that have something and no record: their client had begun another, and their end was not
     /// written yet.
     pub(crate) half_ended: Vec<SessionId>,
@@ -163,6 +165,11 @@ fn recover(engine: &dyn Engine, clock: Clock) -> Result<(Recovered, Vec<SessionI
     let mut dying = Vec::new();
     each(engine, Keyspace::Meta, layout::META_DYING, |key, _| {
         dying.extend(layout::parse_dying_key(&key));
+        Some(())
+    })?;
+    each(engine, Keyspace::Meta, layout::META_KEY_USED, |key, value| {
+        let opened = u64::from_be_bytes(value.as_ref().try_into().ok()?);
+        recovered.keys_used.push((Bytes::copy_from_slice(layout::parse_key_used_key(&key)?), opened));
         Some(())
     })?;
     let next = engine.get(Keyspace::Meta, layout::META_NEXT_SESSION)?;

@@ -343,6 +343,19 @@ fn stamps_that_would_not_pass_any_more_are_forgotten_and_still_do_not() {
 }
 
 #[test]
+fn how_much_a_key_has_opened_is_kept_and_forgotten() {
+    let disk = Arc::new(SimulatedDisk::default());
+    let (store, mut committer) = over(&disk, Durability::Sync);
+    let used = |id: &'static str, opened| Change::KeyUsed { key_id: id.into(), opened };
+    store.append_lazily(&mut vec![used("a", 1), used("b", u64::MAX), used("a", 2), used("c", 3)]);
+    committer.step().unwrap();
+    store.append_lazily(&mut vec![used("c", 0), used("d", 0)]);
+    committer.step().unwrap();
+    let (_, recovered, _) = Store::over(Arc::new(disk.crash(0, 0)), Durability::Sync, MIB).unwrap();
+    assert_eq!(recovered.keys_used, [("a".into(), 2), ("b".into(), u64::MAX)]);
+}
+
+#[test]
 fn a_retained_message_that_expired_goes_and_one_that_was_set_since_stays() {
     let disk = Arc::new(SimulatedDisk::default());
     let (store, mut committer) = over(&disk, Durability::Sync);

@@ -9,6 +9,7 @@ use crate::identity::Identity;
 use crate::limits::{Limits, QueueFull};
 use crate::listener::{Listener, Tls};
 use crate::mqtt::Mqtt;
+use crate::secrets::Secrets;
 use crate::storage::{Durability, Storage};
 use crate::telemetry::Telemetry;
 
@@ -66,6 +67,7 @@ fn every_default_is_as_promised() {
             derived_keys_max: 4_096,
             unchecked_max: 256,
         },
+        secrets: Secrets { passphrase_file: None },
         mqtt: Mqtt {
             allow_mqtt31: true,
             session_expiry_max_s: None,

@@ -238,6 +238,31 @@ fn times() {
 }
 
 #[test]
+fn a_topic_key_has_one_source() {
+    let key = |lines: &str| format!("[[topic_key]]\nid = \"k\"\ntopics = [\"a\"]\n{lines}");
+    each(&[
+        (
+            &key(""),
+            "sealmq.toml:3: topic_key[0].key: missing; allowed: a path; or a master, from which each topic gets a key of its own",
+        ),
+        (
+            &key("key = \"f\"\nmaster = \"g\""),
+            "sealmq.toml:7: topic_key[0].master: found both key and master; allowed: one of them",
+        ),
+        (
+            &key("key = \"f\"\nalgorithm = \"X25519\""),
+            "sealmq.toml:7: topic_key[0].algorithm: found one beside a key; allowed: with master only; a key's file says its own",
+        ),
+        (
+            &key("master = \"f\"\nalgorithm = \"AES\""),
+            "sealmq.toml:7: topic_key[0].algorithm: found \"AES\"; allowed: \"A128GCM\", \"A256GCM\", \"ChaCha20/Poly1305\", \"X25519\"",
+        ),
+        // Only one thing is wrong here.
+        (&key("key = 5"), "sealmq.toml:6: topic_key[0].key: found 5; allowed: a path"),
+    ]);
+}
+
+#[test]
 fn topics_and_ids() {
     let sender =
         |id: &str, topics: &str| format!("[[sender]]\nid = \"{id}\"\nkey = \"f\"\ntopics = {topics}\n");

@@ -4,7 +4,7 @@ use super::{File, load};
 use crate::Config;
 use crate::auth::{Access, AclRule, Auth, Permission};
 use crate::egress::{Egress, Holder, SubscriberKey};
-use crate::encryption::{Bind, OnRefusal, Payload, Policy, Sender, TopicKey};
+use crate::encryption::{Bind, DerivedAlgorithm, KeySource, OnRefusal, Payload, Policy, Sender, TopicKey};
 use crate::listener::{Listener, Tls};
 use crate::storage::{Durability, Storage};
 use sealmq_protocol::TopicFilter;
@@ -70,7 +70,7 @@ fn the_example_loads_with_exactly_its_values() {
     };
     let topic_key = TopicKey {
         id: "plant-1".to_owned(),
-        key: file.path("keys/plant-1.jwk"),
+        source: KeySource::Key(file.path("keys/plant-1.jwk")),
         topics: filters(&["plant/#"]),
         not_before: None,
         not_after: Some(1_893_456_000),
@@ -91,6 +91,25 @@ fn the_example_loads_with_exactly_its_values() {
         ..Config::default()
     };
     assert_eq!(config, expected);
+}
+
+#[test]
+fn a_master_is_read_with_what_its_keys_are_for() {
+    let entry = |lines: &str| format!("[[topic_key]]\nid = \"k\"\ntopics = [\"a\"]\n{lines}\n");
+    for (lines, algorithm) in [
+        ("master = \"keys/plant.master\"", None),
+        ("master = \"keys/plant.master\"\nalgorithm = \"X25519\"", Some(DerivedAlgorithm::X25519)),
+        (
+            "master = \"keys/plant.master\"\nalgorithm = \"ChaCha20/Poly1305\"",
+            Some(DerivedAlgorithm::ChaCha20Poly1305),
+        ),
+    ] {
+        let file = super::with_listener(&entry(lines));
+        let source = file.load(&[]).unwrap().topic_keys.remove(0).source;
+        let master = file.path("keys/plant.master");
+        assert_eq!((source.file(), source.setting()), (&*master, "master"));
+        assert_eq!(source, KeySource::Master { file: master, algorithm });
+    }
 }
 
 #[test]

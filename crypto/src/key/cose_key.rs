@@ -5,7 +5,7 @@
 
 use zeroize::Zeroizing;
 
-use super::{Curve, KeyParts, Material, octets};
+use super::{Curve, KeyParts, Material, master, octets};
 use crate::cbor::{Malformed, Reader, Writer};
 use crate::cipher::ContentAlgorithm;
 use crate::envelope::{ECDH_ES_HKDF_256, ED25519, EDDSA};
@@ -18,6 +18,9 @@ const ALGORITHM: i128 = 3;
 const CURVE_OR_KEY: i128 = -1;
 const X: i128 = -2;
 const D: i128 = -4;
+
+// direct+HKDF-SHA-256 (RFC 9053 §6.1.2): a secret from which keys are derived.
+const ALGORITHM_MASTER: i128 = -10;
 
 const KEY_TYPE_OKP: i128 = 1;
 const KEY_TYPE_SYMMETRIC: i128 = 4;
@@ -70,6 +73,7 @@ impl<'a> Fields<'a> {
 
     fn octets(&self) -> Result<Material, KeyError> {
         let named = match self.algorithm {
+            Some(ALGORITHM_MASTER) => return master(None, self.key.ok_or(KeyError::Missing("k"))?),
             Some(number) => {
                 Some(ContentAlgorithm::from_cose_number(number).ok_or(KeyError::Unsupported("alg"))?)
             }
@@ -102,9 +106,13 @@ pub(super) fn print(parts: &KeyParts) -> Zeroizing<Vec<u8>> {
     // Room for every field, so that no secret stays behind in a buffer that was outgrown.
     let mut writer = Writer::with_capacity(128 + parts.id.len());
     match &parts.material {
-        Material::Octets { algorithm, secret } => {
+        Material::Octets { algorithm, secret, .. } => {
             writer.map(4).int(KEY_TYPE).int(KEY_TYPE_SYMMETRIC).int(KEY_ID).bytes(&parts.id);
             writer.int(ALGORITHM).int(algorithm.cose_number()).int(CURVE_OR_KEY).bytes(secret);
+        }
+        Material::Master { secret, .. } => {
+            writer.map(4).int(KEY_TYPE).int(KEY_TYPE_SYMMETRIC).int(KEY_ID).bytes(&parts.id);
+            writer.int(ALGORITHM).int(ALGORITHM_MASTER).int(CURVE_OR_KEY).bytes(secret.as_slice());
         }
         Material::Pair { curve, public, secret } => {
             let halves = u64::from(public.is_some()) + u64::from(secret.is_some());

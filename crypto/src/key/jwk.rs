@@ -12,9 +12,12 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use zeroize::{Zeroize, Zeroizing};
 
-use super::{Curve, KeyParts, Material, octets};
+use super::{Curve, Derived, KeyParts, Material, master, octets};
 use crate::cipher::ContentAlgorithm;
 use crate::error::KeyError;
+
+/// A master's `alg`: how keys are derived from it, and behind this what they are for.
+const MASTER: &str = "HKDF-SHA-256/";
 
 /// The fields that are looked at, borrowed from the file wherever its text has no escapes.
 #[derive(Deserialize, Serialize)]
@@ -58,6 +61,10 @@ pub(super) fn read(bytes: &[u8]) -> Result<KeyParts, KeyError> {
 }
 
 fn read_octets(jwk: &Jwk<'_>) -> Result<Material, KeyError> {
+    if let Some(derived) = jwk.alg.as_deref().and_then(|name| name.strip_prefix(MASTER)) {
+        let derived = Derived::from_name(derived).ok_or(KeyError::Unsupported("alg"))?;
+        return master(Some(derived), &decode(jwk.k.as_deref().ok_or(KeyError::Missing("k"))?, "k")?);
+    }
     let named = match jwk.alg.as_deref() {
         Some(name) => Some(ContentAlgorithm::from_name(name).ok_or(KeyError::Unsupported("alg"))?),
         None => None,
@@ -88,10 +95,15 @@ pub(super) fn print(parts: &KeyParts) -> Result<Zeroizing<String>, KeyError> {
     let id = std::str::from_utf8(&parts.id).map_err(|_| KeyError::Malformed("kid"))?;
     let mut jwk = Jwk { kty: None, crv: None, alg: None, kid: Some(id.into()), x: None, d: None, k: None };
     match &parts.material {
-        Material::Octets { algorithm, secret } => {
+        Material::Octets { algorithm, secret, .. } => {
             jwk.kty = Some("oct".into());
             jwk.alg = Some(algorithm.name().into());
             jwk.k = Some(encode(secret));
+        }
+        Material::Master { derived, secret } => {
+            jwk.kty = Some("oct".into());
+            jwk.alg = derived.map(|derived| format!("{MASTER}{}", derived.name()).into());
+            jwk.k = Some(encode(secret.as_slice()));
         }
         Material::Pair { curve, public, secret } => {
             jwk.kty = Some("OKP".into());

@@ -18,7 +18,7 @@ use crate::error::KeyError;
 
 pub use sender::{SenderKey, SenderPublicKey};
 pub(crate) use topic::Agreement;
-pub use topic::{TopicKey, TopicPublicKey};
+pub use topic::{Derived, TopicKey, TopicPublicKey};
 
 /// A key as a file describes it, before it is asked to be of a kind.
 pub(crate) struct KeyParts {
@@ -28,8 +28,10 @@ pub(crate) struct KeyParts {
 
 /// What a key is made of.
 pub(crate) enum Material {
-    /// A symmetric key.
-    Octets { algorithm: ContentAlgorithm, secret: Zeroizing<Vec<u8>> },
+    /// A symmetric key, and whether its file names the algorithm.
+    Octets { algorithm: ContentAlgorithm, is_named: bool, secret: Zeroizing<Vec<u8>> },
+    /// A master, and what its keys are for if its file says so.
+    Master { derived: Option<Derived>, secret: Zeroizing<[u8; 32]> },
     /// One or both halves of a key pair.
     Pair { curve: Curve, public: Option<[u8; 32]>, secret: Option<Zeroizing<[u8; 32]>> },
 }
@@ -64,7 +66,9 @@ impl KeyParts {
             Material::Pair { curve, public, secret } if curve == wanted => {
                 Ok(PairParts { id: self.id, public, secret })
             }
-            Material::Pair { .. } | Material::Octets { .. } => Err(KeyError::WrongKind(kind)),
+            Material::Pair { .. } | Material::Octets { .. } | Material::Master { .. } => {
+                Err(KeyError::WrongKind(kind))
+            }
         }
     }
 }
@@ -86,7 +90,13 @@ fn octets(named: Option<ContentAlgorithm>, secret: Zeroizing<Vec<u8>>) -> Result
     if secret.len() != algorithm.key_bytes() {
         return Err(KeyError::Length { field: "k", expected: algorithm.key_bytes() });
     }
-    Ok(Material::Octets { algorithm, secret })
+    Ok(Material::Octets { algorithm, is_named: named.is_some(), secret })
+}
+
+/// A master of these bytes.
+fn master(derived: Option<Derived>, secret: &[u8]) -> Result<Material, KeyError> {
+    let secret = secret.try_into().map_err(|_| KeyError::Length { field: "k", expected: 32 })?;
+    Ok(Material::Master { derived, secret: Zeroizing::new(secret) })
 }
 
 /// Fresh random bytes for a new secret.

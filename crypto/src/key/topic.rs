@@ -19,6 +19,38 @@ use crate::aad;
 use crate::cipher::{Cipher, ContentAlgorithm};
 use crate::error::KeyError;
 
+/// What the keys that are derived from a master are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Derived {
+    /// Symmetric keys of this algorithm.
+    Symmetric(ContentAlgorithm),
+    /// X25519 pairs.
+    X25519,
+}
+
+impl Derived {
+    /// Every kind.
+    pub const ALL: [Self; 4] = [
+        Self::Symmetric(ContentAlgorithm::A128Gcm),
+        Self::Symmetric(ContentAlgorithm::A256Gcm),
+        Self::Symmetric(ContentAlgorithm::ChaCha20Poly1305),
+        Self::X25519,
+    ];
+
+    /// Its name, in configurations and in master files.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Symmetric(algorithm) => algorithm.name(),
+            Self::X25519 => "X25519",
+        }
+    }
+
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|derived| derived.name() == name)
+    }
+}
+
 /// Sets the keys derived for topics apart from everything else that could be derived from the same bytes.
 const DERIVATION_LABEL: &[u8] = b"sealmq topic key 1";
 
@@ -56,6 +88,11 @@ impl TopicKey {
         Ok(Self::from_x25519(id, &*random()?))
     }
 
+    /// Makes a new master of this id.
+    pub fn generate_master(id: impl Into<Vec<u8>>, derived: Derived) -> Result<Self, KeyError> {
+        Ok(Self::from_any_master(id, derived, &*random()?))
+    }
+
     /// The symmetric key of these bytes, which have to be as many as the algorithm's key has.
     pub fn from_symmetric(
         id: impl Into<Vec<u8>>,
@@ -84,11 +121,30 @@ impl TopicKey {
         Self { id: id.into(), kind: Kind::MasterPair { secret: Zeroizing::new(*master) } }
     }
 
+    /// Makes a new key of the same kind.
+    pub fn successor(&self, id: impl Into<Vec<u8>>) -> Result<Self, KeyError> {
+        match (self.derives(), self.symmetric_algorithm()) {
+            (Some(derived), _) => Self::generate_master(id, derived),
+            (None, Some(algorithm)) => Self::generate(id, algorithm),
+            (None, None) => Self::generate_x25519(id),
+        }
+    }
+
+    fn from_any_master(id: impl Into<Vec<u8>>, derived: Derived, master: &[u8; 32]) -> Self {
+        match derived {
+            Derived::Symmetric(algorithm) => Self::from_master(id, algorithm, master),
+            Derived::X25519 => Self::from_x25519_master(id, master),
+        }
+    }
+
     /// Reads a JWK or a `COSE_Key` of a symmetric key or an X25519 pair.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
         let parts = KeyParts::read(bytes)?;
-        if let Material::Octets { algorithm, secret } = &parts.material {
+        if let Material::Octets { algorithm, secret, .. } = &parts.material {
             return Self::from_symmetric(parts.id, *algorithm, secret);
+        }
+        if let Material::Master { .. } = &parts.material {
+            return Err(KeyError::Master);
         }
         let parts = parts.pair(Curve::X25519, "a symmetric or an X25519 key")?;
         let key = Self::from_x25519(parts.id, &*parts.secret.ok_or(KeyError::Missing("d"))?);
@@ -98,22 +154,57 @@ impl TopicKey {
         }
     }
 
-    /// Makes a master of a 32-byte symmetric key, as a file holds it.
-    pub fn into_master(self, algorithm: ContentAlgorithm) -> Result<Self, KeyError> {
-        Ok(Self::from_master(self.id.clone(), algorithm, &*self.master_secret()?))
+    /// Reads the file of a master: one that says so, or a symmetric key of 32 bytes that names no algorithm.
+    /// What the file does not say of its keys is as `derived` says, which it may not contradict; AES-256-GCM
+    /// where neither says anything.
+    pub fn master_from_bytes(bytes: &[u8], derived: Option<Derived>) -> Result<Self, KeyError> {
+        let parts = KeyParts::read(bytes)?;
+        let (own, secret) = match parts.material {
+            Material::Master { derived, secret } => (derived, secret),
+            Material::Octets { is_named: false, secret, .. } => {
+                let secret = secret.as_slice().try_into();
+                (None, secret.map(Zeroizing::new).map_err(|_| KeyError::Length { field: "k", expected: 32 })?)
+            }
+            Material::Octets { .. } | Material::Pair { .. } => return Err(KeyError::NoMaster),
+        };
+        match (own, derived) {
+            (Some(own), Some(derived)) if own != derived => Err(KeyError::OtherDerived(own.name())),
+            _ => {
+                let derived = own.or(derived).unwrap_or(Derived::Symmetric(ContentAlgorithm::A256Gcm));
+                Ok(Self::from_any_master(parts.id, derived, &secret))
+            }
+        }
     }
 
-    /// Makes a master of X25519 pairs of a 32-byte symmetric key, as a file holds it.
-    pub fn into_x25519_master(self) -> Result<Self, KeyError> {
-        Ok(Self::from_x25519_master(self.id.clone(), &*self.master_secret()?))
+    /// What the keys derived from a master are for; nothing if this is no master.
+    pub const fn derives(&self) -> Option<Derived> {
+        match &self.kind {
+            Kind::Master { algorithm, .. } => Some(Derived::Symmetric(*algorithm)),
+            Kind::MasterPair { .. } => Some(Derived::X25519),
+            Kind::Symmetric { .. } | Kind::Pair { .. } => None,
+        }
     }
 
-    /// The key, its secret with it, as a JWK. A master is written as the symmetric key it can be read from.
+    /// The key of one topic, of the same id: what a device is given. Nothing if this is no master.
+    pub fn derived(&self, topic: &str) -> Option<Self> {
+        match &self.kind {
+            Kind::Master { secret, algorithm } => {
+                let key = self.derive(secret, topic);
+                Self::from_symmetric(self.id.clone(), *algorithm, key.get(..algorithm.key_bytes())?).ok()
+            }
+            Kind::MasterPair { secret } => {
+                Some(Self::from_x25519(self.id.clone(), &self.derive(secret, topic)))
+            }
+            Kind::Symmetric { .. } | Kind::Pair { .. } => None,
+        }
+    }
+
+    /// The key, its secret with it, as a JWK. A master says that it is one, and what its keys are for.
     pub fn to_jwk(&self) -> Result<Zeroizing<String>, KeyError> {
         jwk::print(&self.parts())
     }
 
-    /// The key, its secret with it, as a `COSE_Key`.
+    /// The key, its secret with it, as a `COSE_Key`. A master says that it is one, not what its keys are for.
     pub fn to_cose_key(&self) -> Zeroizing<Vec<u8>> {
         cose_key::print(&self.parts())
     }
@@ -156,7 +247,7 @@ impl TopicKey {
     }
 
     /// The algorithm of the key's symmetric contents, known before any derivation.
-    pub(crate) const fn symmetric_algorithm(&self) -> Option<ContentAlgorithm> {
+    pub const fn symmetric_algorithm(&self) -> Option<ContentAlgorithm> {
         match &self.kind {
             Kind::Symmetric { cipher, .. } => Some(cipher.algorithm()),
             Kind::Master { algorithm, .. } => Some(*algorithm),
@@ -165,7 +256,7 @@ impl TopicKey {
     }
 
     /// Whether the key is for asymmetric contents.
-    pub(crate) const fn is_asymmetric(&self) -> bool {
+    pub const fn is_asymmetric(&self) -> bool {
         matches!(self.kind, Kind::Pair { .. } | Kind::MasterPair { .. })
     }
 
@@ -199,23 +290,14 @@ impl TopicKey {
         StaticSecret::from(*self.derive(master, topic))
     }
 
-    fn master_secret(&self) -> Result<Zeroizing<[u8; 32]>, KeyError> {
-        let Kind::Symmetric { secret, .. } = &self.kind else {
-            return Err(KeyError::WrongKind("a symmetric key"));
-        };
-        let secret = secret.as_slice().try_into();
-        secret.map(Zeroizing::new).map_err(|_| KeyError::Length { field: "k", expected: 32 })
-    }
-
     fn parts(&self) -> KeyParts {
         let material = match &self.kind {
             Kind::Symmetric { secret, cipher } => {
-                Material::Octets { algorithm: cipher.algorithm(), secret: secret.clone() }
+                Material::Octets { algorithm: cipher.algorithm(), is_named: true, secret: secret.clone() }
             }
-            Kind::Master { secret, .. } | Kind::MasterPair { secret } => Material::Octets {
-                algorithm: ContentAlgorithm::A256Gcm,
-                secret: Zeroizing::new(secret.to_vec()),
-            },
+            Kind::Master { secret, .. } | Kind::MasterPair { secret } => {
+                Material::Master { derived: self.derives(), secret: secret.clone() }
+            }
             Kind::Pair { secret, public } => Material::Pair {
                 curve: Curve::X25519,
                 public: Some(public.to_bytes()),

@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use sealmq_crypto::{
-    ContentAlgorithm, Keyring, OpenError, Opened, Opener, Policy, ReplayWindows, Sender, SenderPublicKey,
-    TopicKey, TopicKeyEntry, Topics, Validity,
+    ContentAlgorithm, Keyring, OpenError, Opened, OpenedCount, Opener, Policy, ReplayWindows, Sender,
+    SenderPublicKey, TopicKey, TopicKeyEntry, Topics, Validity,
 };
 use serde::Deserialize;
 
@@ -127,7 +127,13 @@ impl TopicKeyText {
             _ => return Err("a topic key without one secret".into()),
         };
         let validity = Validity { not_before: self.not_before, not_after: self.not_after };
-        Ok(TopicKeyEntry { id, key, topics: Arc::new(Filters(self.topics.clone())), validity })
+        Ok(TopicKeyEntry {
+            id,
+            key,
+            topics: Arc::new(Filters(self.topics.clone())),
+            validity,
+            opened: OpenedCount::default(),
+        })
     }
 }
 

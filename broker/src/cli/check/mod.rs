@@ -10,8 +10,11 @@ use crate::auth::Auth;
 use crate::egress;
 use crate::error::StartError;
 use crate::identity;
-use crate::keys;
+use crate::key_watch::endings;
+use crate::keys::Configured;
 use crate::listener::{development, tls};
+use crate::now::Now;
+use crate::secrets::Secrets;
 use clap::Args;
 use sealmq_config::Config;
 use sealmq_config::audit::Audit;
@@ -52,12 +55,16 @@ pub(super) fn run(arguments: &CheckArguments, before: ServeOptions) -> Result<()
 struct Findings {
     /// Who may connect, unless that could not be read.
     auth: Option<Auth>,
+    /// Of the broker's identity, if it is there already.
+    fingerprint: String,
+    /// What each topic key is, by its place in the configuration.
+    kinds: Vec<Option<String>>,
     notes: Vec<String>,
 }
 
 fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<StartError>> {
-    let mut errors = Vec::new();
-    let mut notes = Vec::new();
+    let (mut errors, mut notes, mut kinds) = (Vec::new(), Vec::new(), Vec::new());
+    let mut fingerprint = String::new();
     let auth = match Auth::load(&config.auth) {
         Ok(auth) => Some(auth),
         Err(error) => {
@@ -67,8 +74,11 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
     };
     let keys_to_come = is_development && config.senders.iter().all(|sender| !sender.key.exists());
     if !keys_to_come {
-        errors.extend(keys::problems(config));
-        notes.extend(keys::warnings(config));
+        let read = Configured::read(config);
+        errors.extend(read.problems);
+        notes.extend(read.notes);
+        notes.extend(endings(config, Now::read().unix_s).iter().map(ToString::to_string));
+        kinds = read.kinds;
     }
     errors.extend(egress::problems(config));
     notes.extend(egress::warnings(config));
@@ -76,8 +86,14 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
         let file = config.identity.file(&config.data_dir).display().to_string();
         notes.extend((!is_development).then(|| format!("{file}: will be made at the first start")));
     } else {
-        errors.extend(identity::load(config).err());
-        notes.extend(identity::warning(config));
+        // What is wrong with the passphrase is told with the keys, if they are read.
+        match Secrets::of(config).and_then(|secrets| identity::load(config, &secrets)) {
+            Ok(key) => fingerprint = key.public().thumbprint(),
+            Err(error) if errors.iter().all(|told| told.to_string() != error.to_string()) => {
+                errors.push(error);
+            }
+            Err(_) => {}
+        }
     }
     if is_development {
         match development::are_there(&config.data_dir) {
@@ -85,7 +101,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
             Ok(false) => {
                 let folder = config.data_dir.display();
                 notes.push(format!("{folder}: certificates and keys will be made at the first start"));
-                return end(errors, Findings { auth, notes });
+                return end(errors, Findings { auth, fingerprint, kinds, notes });
             }
             Err(error) => errors.push(error),
         }
@@ -99,7 +115,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
     }
     notes.extend(config.policies.iter().enumerate().flat_map(|(at, policy)| doubts(config, at, policy)));
     notes.extend(unseen_audit(config, auth.as_ref()));
-    end(errors, Findings { auth, notes })
+    end(errors, Findings { auth, fingerprint, kinds, notes })
 }
 
 fn end(errors: Vec<StartError>, findings: Findings) -> Result<Findings, Vec<StartError>> {
@@ -163,9 +179,9 @@ fn summary(config: &Config, source: Option<&Path>, found: &Findings) -> String {
     layout.section("durability", &[[durability(config.storage.durability).to_owned()]]);
     layout.section("listeners", &listeners(config));
     layout.section("clients", &clients(config, found.auth.as_ref()));
-    layout.section("identity", &identity(config));
+    layout.section("identity", &identity(config, &found.fingerprint));
     layout.section("senders", &senders(config));
-    layout.section("topic keys", &topic_keys(config));
+    layout.section("topic keys", &topic_keys(config, &found.kinds));
     layout.section("subscribers", &subscribers(config));
     layout.section("policies", &policies(config));
     layout.section("audit", &[audit(config)]);
@@ -226,10 +242,9 @@ fn clients(config: &Config, auth: Option<&Auth>) -> Vec<[String; 1]> {
     rows.into_iter().map(|row| [row]).collect()
 }
 
-fn identity(config: &Config) -> [[String; 3]; 1] {
+fn identity(config: &Config, fingerprint: &str) -> [[String; 3]; 1] {
     let file = config.identity.file(&config.data_dir).display().to_string();
-    let fingerprint = identity::load(config).map(|key| key.public().thumbprint());
-    [[config.identity.id.clone(), file, fingerprint.unwrap_or_default()]]
+    [[config.identity.id.clone(), file, fingerprint.to_owned()]]
 }
 
 fn senders(config: &Config) -> Vec<[String; 4]> {
@@ -240,17 +255,14 @@ fn senders(config: &Config) -> Vec<[String; 4]> {
     config.senders.iter().map(row).collect()
 }
 
-fn topic_keys(config: &Config) -> Vec<[String; 5]> {
-    let row = |entry: &sealmq_config::encryption::TopicKey| {
-        let kind = match keys::topic_secret(&entry.key) {
-            Ok(key) if key.public("").is_some() => "asymmetric",
-            Ok(_) => "symmetric",
-            Err(_) => "",
-        };
-        let (file, validity) = (entry.key.display().to_string(), validity(entry.not_before, entry.not_after));
-        [entry.id.clone(), joined(&entry.topics), kind.to_owned(), file, validity]
+fn topic_keys(config: &Config, kinds: &[Option<String>]) -> Vec<[String; 5]> {
+    let row = |(at, entry): (usize, &sealmq_config::encryption::TopicKey)| {
+        let kind = kinds.get(at).cloned().flatten().unwrap_or_default();
+        let file = entry.source.file().display().to_string();
+        let validity = validity(entry.not_before, entry.not_after);
+        [entry.id.clone(), joined(&entry.topics), kind, file, validity]
     };
-    config.topic_keys.iter().map(row).collect()
+    config.topic_keys.iter().enumerate().map(row).collect()
 }
 
 fn subscribers(config: &Config) -> Vec<[String; 2]> {

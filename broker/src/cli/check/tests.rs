@@ -1,6 +1,7 @@
 //! What is said of a configuration that is right, of one that is wrong, and of what is to come.
 
 use super::*;
+use crate::files;
 use sealmq_config::limits::QueueFull;
 use sealmq_crypto::{ContentAlgorithm, SenderKey, TopicKey};
 use std::fs;
@@ -50,7 +51,9 @@ fn load(folder: &Path) -> Config {
 #[test]
 fn the_summary_says_what_was_understood() {
     let folder = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| fs::write(folder.path().join(name), text).unwrap();
+    let write = |name: &str, text: &str| {
+        files::replace(&folder.path().join(name), files::PRIVATE, text.as_bytes()).unwrap();
+    };
     write("passwd", "# nobody yet\n");
     write("dev.jwk", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
     write("topic.jwk", &TopicKey::generate("x", ContentAlgorithm::A256Gcm).unwrap().to_jwk().unwrap());

@@ -10,7 +10,7 @@ use super::client::error::{ClientError, harmless};
 use super::client::{self, ConnectArguments, Interrupt, Link, SessionTerms};
 use super::opening::opener;
 use super::sealing::now;
-use super::{CommandError, complain};
+use super::{CommandError, PassphraseOption, complain};
 use clap::{ArgAction, Args};
 use format::{Format, Shown};
 use sealmq_crypto::{OpenError, Opened, Opener, Policy, ReplayWindows};
@@ -84,9 +84,11 @@ pub(super) struct SubArguments {
     /// Key of a sender to believe, public or secret; may be given several times
     #[arg(long = "sender-key", value_name = "FILE", help_heading = "Envelope")]
     sender_keys: Vec<PathBuf>,
-    /// Key to open with, symmetric or an X25519 pair; may be given several times
+    /// Key to open with, symmetric, an X25519 pair or a master; may be given several times
     #[arg(long = "topic-key", value_name = "FILE", requires = "sender_keys", help_heading = "Envelope")]
     topic_keys: Vec<PathBuf>,
+    #[command(flatten)]
+    passphrase: PassphraseOption,
     #[command(flatten)]
     connect: ConnectArguments,
 }
@@ -162,7 +164,8 @@ impl Opening {
         if arguments.sender_keys.is_empty() {
             return Ok(None);
         }
-        let (opener, policy) = opener(&arguments.sender_keys, None, &arguments.topic_keys)?;
+        let (opener, policy) =
+            opener(&arguments.passphrase.secrets()?, &arguments.sender_keys, None, &arguments.topic_keys)?;
         Ok(Some(Self { opener, policy, taken: ReplayWindows::new(TIMED_STAMPS_MAX) }))
     }
 

@@ -144,6 +144,13 @@ impl Checking<'_> {
             }
             layout::META_LAST if value.len() != 16 => Err(MALFORMED.into()),
             layout::META_SCHEMA | layout::META_LAST | layout::META_IMPORT | layout::META_MIGRATION => Ok(()),
+            key if layout::parse_key_used_key(key).is_some() => {
+                if value.len() == 8 {
+                    Ok(())
+                } else {
+                    Err(MALFORMED.into())
+                }
+            }
             key => {
                 self.sessions.insert(layout::parse_dying_key(key).ok_or("nobody knows such a key")?);
                 Ok(())

@@ -99,6 +99,7 @@ fn sound() -> Vec<Record> {
         meta(b"schema", &1_u32.to_be_bytes()),
         meta(b"next_session", &10_u64.to_be_bytes()),
         meta(&layout::dying_key(SessionId(7)), b""),
+        meta(&layout::key_used_key("plant-1/\u{e9}".as_bytes()), &7_u64.to_be_bytes()),
         session(ANN, "ann"),
         session(BOB, "bob\u{e9}\""),
         subscription(ANN, "a/#"),

@@ -6,8 +6,8 @@ use anyhow::Result;
 use bytes::Bytes;
 use sealmq_crypto::keyring::Topics;
 use sealmq_crypto::{
-    ContentAlgorithm, ContentKey, Freshness, Keyring, Opener, Policy, ReplayWindows, Sender, SenderKey,
-    TopicKey, TopicKeyEntry, Validity, seal,
+    ContentAlgorithm, ContentKey, Freshness, Keyring, OpenedCount, Opener, Policy, ReplayWindows, Sender,
+    SenderKey, TopicKey, TopicKeyEntry, Validity, seal,
 };
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +50,7 @@ impl Ends {
             key,
             topics: Arc::new(Any),
             validity: Validity::default(),
+            opened: OpenedCount::default(),
         });
         let policy = if entry.is_some() { Policy::Sealed } else { Policy::Stamped };
         let opener = Opener::new(Keyring::new([sender], entry)?, 300);

@@ -23,9 +23,15 @@ pub(super) struct MetaLine {
 const SCHEMA: &str = "schema";
 const NEXT_SESSION: &str = "next_session";
 const DYING: &str = "dying";
+const KEY_USED: &str = "key_used/";
 
 impl MetaLine {
     pub(super) fn of(key: &[u8], value: &[u8]) -> Option<Self> {
+        if let Some(id) = layout::parse_key_used_key(key) {
+            let id = std::str::from_utf8(id).ok()?;
+            let number = u64::from_be_bytes(value.try_into().ok()?);
+            return Some(Self { key: format!("{KEY_USED}{id}"), number });
+        }
         let (key, number) = match key {
             layout::META_SCHEMA => (SCHEMA, u32::from_be_bytes(value.try_into().ok()?).into()),
             layout::META_NEXT_SESSION => (NEXT_SESSION, u64::from_be_bytes(value.try_into().ok()?)),
@@ -42,7 +48,10 @@ impl MetaLine {
             }
             NEXT_SESSION => (layout::META_NEXT_SESSION.to_vec(), self.number.to_be_bytes().to_vec()),
             DYING => (layout::dying_key(SessionId(self.number)), Vec::new()),
-            _ => return None,
+            key => {
+                let id = key.strip_prefix(KEY_USED)?;
+                (layout::key_used_key(id.as_bytes()), self.number.to_be_bytes().to_vec())
+            }
         })
     }
 }

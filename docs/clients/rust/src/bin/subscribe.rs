@@ -9,8 +9,8 @@ use rumqttc::v5::mqttbytes::QoS;
 use rumqttc::v5::mqttbytes::v5::{Packet, SubscribeReasonCode};
 use rumqttc::v5::{Client, Event, MqttOptions};
 use sealmq_crypto::{
-    Keyring, Opener, Policy, ReplayWindows, Sender, SenderPublicKey, TopicKey, TopicKeyEntry, Topics,
-    Validity,
+    Keyring, OpenedCount, Opener, Policy, ReplayWindows, Sender, SenderPublicKey, TopicKey, TopicKeyEntry,
+    Topics, Validity,
 };
 use std::fs;
 use std::sync::Arc;
@@ -67,7 +67,8 @@ fn opener(sender: &str, topic_keys: &[String]) -> Result<Opener> {
         .iter()
         .map(|file| {
             let key = TopicKey::from_bytes(&fs::read(file).context("a topic key")?)?;
-            Ok(TopicKeyEntry { id: key.id().to_vec(), key, topics: Arc::new(Everywhere), validity })
+            let (id, opened) = (key.id().to_vec(), OpenedCount::default());
+            Ok(TopicKeyEntry { id, key, topics: Arc::new(Everywhere), validity, opened })
         })
         .collect();
     Ok(Opener::new(Keyring::new([sender], entries?)?, 300))
