@@ -269,7 +269,11 @@ impl Broker {
         let will = Submission::of_will(will, &client_id, now.instant);
         match rules.ingress.admit(will, &permissions, &self.replay, now) {
             Ok(mut admitted) => {
-                without.extend(admitted.taken());
+                let taken = admitted.taken();
+                if let Some(taken) = &taken {
+                    self.will_take(taken);
+                }
+                without.extend(taken);
                 without.drain(..).for_each(|change| turn.also(change));
                 self.router.route(&admitted.message, &mut turn);
             }
@@ -282,6 +286,14 @@ impl Broker {
             }
         }
         self.router.end_turn(&mut turn);
+    }
+
+    /// A mark was taken, and the store is about to be told: its sender does not rest. Whoever writes its window as
+    /// it is either has it in there or comes before.
+    pub(crate) fn will_take(&self, taken: &Change) {
+        if let Change::Taken { sender, .. } = taken {
+            self.set_aside.touch(sender, Instant::now());
+        }
     }
 
     /// Has the windows of senders that rest written as they are, or of all at the end: nothing of theirs is set

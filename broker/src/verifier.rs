@@ -27,6 +27,9 @@ pub(crate) const GROUP_MAX: usize = 64;
 /// The same for a connection whose stamps were bad lately.
 pub(crate) const SUSPECT_GROUP_MAX: usize = 8;
 
+/// Bytes of messages in one batch, if it is more than one group: they are copied for the time of a check.
+const BATCH_BYTES_MAX: usize = 1024 * 1024;
+
 /// See the module's description.
 pub(crate) struct Verifier {
     shared: Arc<Shared>,
@@ -200,10 +203,11 @@ impl Queue {
             return vec![group];
         }
         self.suspects_next = true;
-        let (mut batch, mut stamps) = (Vec::new(), 0);
+        let (mut batch, mut stamps, mut bytes) = (Vec::new(), 0, 0);
         while let Some(group) = self.groups.front() {
             stamps += group.inquiries.len();
-            if stamps > BATCH_STAMPS_MAX && !batch.is_empty() {
+            bytes += group.inquiries.iter().map(Inquiry::size).sum::<usize>();
+            if (stamps > BATCH_STAMPS_MAX || bytes > BATCH_BYTES_MAX) && !batch.is_empty() {
                 break;
             }
             batch.extend(self.groups.pop_front());

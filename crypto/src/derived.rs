@@ -12,6 +12,8 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use sha2::{Digest, Sha256};
+
 use crate::cipher::Cipher;
 
 /// The ciphers of one keyring.
@@ -22,24 +24,23 @@ pub(crate) struct Derived {
 
 #[derive(Default)]
 struct Generations {
-    young: HashMap<Box<[u8]>, Arc<Cipher>>,
-    old: HashMap<Box<[u8]>, Arc<Cipher>>,
+    young: HashMap<Name, Arc<Cipher>>,
+    old: HashMap<Name, Arc<Cipher>>,
 }
 
-/// What a cipher was derived from, as bytes that differ for whatever differs.
-#[derive(Debug)]
-pub(crate) struct Name(Vec<u8>);
+/// What a cipher was derived from: a digest, so that no sender decides how long it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Name([u8; 32]);
 
 impl Name {
     /// Of these parts in this order.
     pub(crate) fn of(parts: &[&[u8]]) -> Self {
-        let length = parts.iter().map(|part| 8 + part.len()).sum();
-        let mut name = Vec::with_capacity(length);
+        let mut name = Sha256::new();
         for part in parts {
-            name.extend_from_slice(&(part.len() as u64).to_be_bytes());
-            name.extend_from_slice(part);
+            name.update((part.len() as u64).to_be_bytes());
+            name.update(part);
         }
-        Self(name)
+        Self(name.finalize().into())
     }
 }
 
@@ -51,28 +52,28 @@ impl Derived {
 
     /// The cipher of this name, derived if it is not there. What cannot be derived is not remembered.
     pub(crate) fn cipher(&self, name: Name, derive: impl FnOnce() -> Option<Cipher>) -> Option<Arc<Cipher>> {
-        if let Some(cipher) = self.find(&name) {
+        if let Some(cipher) = self.find(name) {
             return Some(cipher);
         }
         let cipher = Arc::new(derive()?);
         let mut ciphers = self.ciphers.lock().unwrap_or_else(PoisonError::into_inner);
-        ciphers.insert(name.0.into_boxed_slice(), Arc::clone(&cipher), self.generation_max);
+        ciphers.insert(name, Arc::clone(&cipher), self.generation_max);
         Some(cipher)
     }
 
-    fn find(&self, name: &Name) -> Option<Arc<Cipher>> {
+    fn find(&self, name: Name) -> Option<Arc<Cipher>> {
         let mut ciphers = self.ciphers.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(cipher) = ciphers.young.get(name.0.as_slice()) {
+        if let Some(cipher) = ciphers.young.get(&name) {
             return Some(Arc::clone(cipher));
         }
-        let (name, cipher) = ciphers.old.remove_entry(name.0.as_slice())?;
+        let cipher = ciphers.old.remove(&name)?;
         ciphers.insert(name, Arc::clone(&cipher), self.generation_max);
         Some(cipher)
     }
 }
 
 impl Generations {
-    fn insert(&mut self, name: Box<[u8]>, cipher: Arc<Cipher>, generation_max: usize) {
+    fn insert(&mut self, name: Name, cipher: Arc<Cipher>, generation_max: usize) {
         if self.young.len() >= generation_max {
             self.old = std::mem::take(&mut self.young);
         }
@@ -81,7 +82,7 @@ impl Generations {
 }
 
 impl fmt::Debug for Derived {
-    /// Without names: they hold topics.
+    /// The ciphers are secrets.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Derived").field("generation_max", &self.generation_max).finish_non_exhaustive()
     }
@@ -126,6 +127,6 @@ mod tests {
 
     #[test]
     fn parts_that_are_cut_elsewhere_are_another_name() {
-        assert_ne!(Name::of(&[b"ab", b"c"]).0, Name::of(&[b"a", b"bc"]).0);
+        assert_ne!(Name::of(&[b"ab", b"c"]), Name::of(&[b"a", b"bc"]));
     }
 }

@@ -116,6 +116,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     self.turn.count_envelope();
                     self.broker.metrics.envelopes_opened.add(1);
                     if let Some(taken) = admitted.taken().filter(|_| self.broker.store.keeps()) {
+                        self.broker.will_take(&taken);
                         self.turn.also(taken);
                     }
                 }

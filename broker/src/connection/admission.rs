@@ -24,6 +24,11 @@ use tokio::io::{AsyncRead, AsyncWrite};
 /// For so many groups after a bad stamp a connection is expected to send more of them.
 const SUSPICION: u32 = 64;
 
+/// Bytes of envelopes that wait, from which on nothing more is read.
+const UNCHECKED_BYTES_MAX: usize = 1024 * 1024;
+/// Bytes of one group, if it is more than one envelope: they are copied for the time of a check.
+const GROUP_BYTES_MAX: usize = 256 * 1024;
+
 /// What ingress says of a message.
 type Settled = Result<Admitted, Refused>;
 
@@ -35,6 +40,8 @@ pub(super) struct Admission(Option<Box<Line>>);
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<(Receipt, Waiting)>,
+    /// Bytes of the messages whose envelopes are not examined and done with.
+    bytes: usize,
     /// For the next group.
     gathered: VecDeque<Inquiry>,
     /// Of those at the front that wait for it, in their order.
@@ -55,8 +62,8 @@ struct Line {
 
 /// What a message waits for.
 enum Waiting {
-    /// Its own envelope.
-    Envelope,
+    /// Its own envelope, of so many bytes.
+    Envelope(usize),
     /// Those before it.
     Turn(Settled),
 }
@@ -69,6 +76,10 @@ impl Admission {
 
     fn len(&self) -> usize {
         self.0.as_ref().map_or(0, |line| line.waiting.len())
+    }
+
+    fn bytes(&self) -> usize {
+        self.0.as_ref().map_or(0, |line| line.bytes)
     }
 
     /// Whether a packet may not be handled while somebody waits.
@@ -149,8 +160,10 @@ impl Line {
         let waiting = match begun {
             Begun::Settled(settled) => Waiting::Turn(settled),
             Begun::Asked(inquiry) => {
+                let bytes = inquiry.size();
+                self.bytes += bytes;
                 self.gathered.push_back(inquiry);
-                Waiting::Envelope
+                Waiting::Envelope(bytes)
             }
         };
         self.waiting.push_back((receipt, waiting));
@@ -158,15 +171,16 @@ impl Line {
 
     /// The next whose turn it is, if that is known.
     fn next(&mut self) -> Option<(Receipt, Ready)> {
-        if let Some((_, Waiting::Envelope)) = self.waiting.front() {
+        if let Some((_, Waiting::Envelope(bytes))) = self.waiting.front() {
             let examined = self.examined.pop_front()?;
+            self.bytes = self.bytes.saturating_sub(*bytes);
             let (receipt, _) = self.waiting.pop_front()?;
             return Some((receipt, Ready::Examined(examined, false)));
         }
         let (receipt, waiting) = self.waiting.pop_front()?;
         match waiting {
             Waiting::Turn(settled) => Some((receipt, Ready::Settled(settled))),
-            Waiting::Envelope => None,
+            Waiting::Envelope(_) => None,
         }
     }
 
@@ -191,7 +205,15 @@ impl Line {
         let suspect = self.suspicion > 0;
         let most = if suspect { SUSPECT_GROUP_MAX } else { GROUP_MAX };
         self.asked = true;
-        Some((self.gathered.drain(..most.min(self.gathered.len())).collect(), suspect))
+        let (mut group, mut bytes) = (Vec::new(), 0);
+        while let Some(next) = self.gathered.front()
+            && group.len() < most
+            && (group.is_empty() || bytes + next.size() <= GROUP_BYTES_MAX)
+        {
+            bytes += next.size();
+            group.extend(self.gathered.pop_front());
+        }
+        Some((group, suspect))
     }
 }
 
@@ -200,6 +222,8 @@ enum Ready {
     Settled(Settled),
     /// And whether its mark is set aside in the store.
     Examined(Examined, bool),
+    /// It cannot be kept.
+    NoSpace,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
@@ -208,7 +232,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let begun = self.rules.ingress.begin(submission, &self.permissions, now);
         match begun {
             Begun::Settled(settled) if self.admission.is_idle() => {
-                self.settle(receipt, Ready::Settled(settled));
+                let ready =
+                    if self.has_no_space_for(receipt) { Ready::NoSpace } else { Ready::Settled(settled) };
+                self.settle(receipt, ready);
             }
             begun @ (Begun::Settled(_) | Begun::Asked(_)) => {
                 self.admission.0.get_or_insert_default().wait(receipt, begun);
@@ -220,6 +246,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// that has to wait for them.
     pub(super) fn may_take(&self) -> bool {
         self.admission.len() < self.broker.unchecked_max
+            && self.admission.bytes() < UNCHECKED_BYTES_MAX
             && (self.admission.is_idle() || !self.admission.holds_back())
     }
 
@@ -252,14 +279,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(moved)
     }
 
-    /// Routes what waits though the connection ends. Whether nobody waits any more.
+    /// Routes what waits though the connection ends. Whether nobody waits any more. Where the store has no
+    /// space, what has to be kept before it is routed is given up: it was never acknowledged.
     pub(super) fn settle_last(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         loop {
             self.ask();
             // Nothing more is read, so that these few are all that a slow receiver gets.
             self.paused = None;
             if !self.settle_waiting(now, cx)? {
-                return Ok(self.admission.is_idle());
+                let is_given_up = self.admission.waits_for().is_some() && self.broker.store.has_no_space();
+                return Ok(is_given_up || self.admission.is_idle());
             }
         }
     }
@@ -268,28 +297,30 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// aside there before.
     fn next_settled(&mut self, now: Now) -> Option<(Receipt, Ready)> {
         let (receipt, ready) = self.admission.0.as_mut()?.next()?;
+        if self.has_no_space_for(receipt) {
+            return Some((receipt, Ready::NoSpace));
+        }
         let position = match ready {
             Ready::Examined(ref examined, _) => self.cover(receipt, examined, now),
-            Ready::Settled(_) => None,
+            Ready::Settled(_) | Ready::NoSpace => None,
         };
         let line = self.admission.0.as_mut()?;
         line.covered_at = position.filter(|position| !self.broker.store.has_reached(*position));
         match ready {
             Ready::Examined(examined, _) if line.covered_at.is_some() => {
+                let bytes = examined.size();
+                line.bytes += bytes;
                 line.examined.push_front(examined);
-                line.waiting.push_front((receipt, Waiting::Envelope));
+                line.waiting.push_front((receipt, Waiting::Envelope(bytes)));
                 None
             }
             Ready::Examined(examined, _) => Some((receipt, Ready::Examined(examined, position.is_some()))),
-            Ready::Settled(settled) => Some((receipt, Ready::Settled(settled))),
+            ready @ (Ready::Settled(_) | Ready::NoSpace) => Some((receipt, ready)),
         }
     }
 
     /// Sets the mark of an envelope aside whose message the store will not keep. From when on it is.
     fn cover(&mut self, receipt: Receipt, examined: &Examined, now: Now) -> Option<Position> {
-        if self.has_no_space_for(receipt) {
-            return None;
-        }
         let broker = &self.broker;
         let (sender, mark) = examined.mark().filter(|_| broker.store.keeps())?;
         let message = examined.submission();
@@ -311,17 +342,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn settle(&mut self, receipt: Receipt, ready: Ready) {
-        let outcome = if self.has_no_space_for(receipt) {
-            Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None)
-        } else {
-            let settled = match ready {
-                Ready::Settled(settled) => settled,
-                Ready::Examined(examined, is_set_aside) => {
-                    let settled = examined.finish(&self.broker.replay);
-                    if is_set_aside { settled.map(Admitted::without_mark) } else { settled }
-                }
-            };
-            self.route(settled, receipt.exactly_once())
+        let settled = match ready {
+            Ready::NoSpace => None,
+            Ready::Settled(settled) => Some(settled),
+            Ready::Examined(examined, is_set_aside) => {
+                let settled = examined.finish(&self.broker.replay);
+                Some(if is_set_aside { settled.map(Admitted::without_mark) } else { settled })
+            }
+        };
+        let outcome = match settled {
+            Some(settled) => self.route(settled, receipt.exactly_once()),
+            None => Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None),
         };
         if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, outcome) {
             self.owe(acknowledgement, position);

@@ -161,10 +161,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The connection ends once every message that was read is done with.
     fn poll_ending(&mut self, ending: Ending, cx: &mut Context<'_>) -> Poll<Ending> {
         match self.settle_last(Now::read(), cx) {
-            Ok(false) => {
-                self.await_store(cx);
-                Poll::Pending
-            }
+            Ok(false) => match self.poll_held() {
+                Ok(_) => {
+                    self.await_store(cx);
+                    Poll::Pending
+                }
+                Err(ending) => Poll::Ready(ending),
+            },
             Ok(true) => Poll::Ready(ending),
             Err(ending) => Poll::Ready(ending),
         }
@@ -215,13 +218,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn leave(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let mut turns = 0..TURNS_MAX;
         while turns.next().is_some() && self.may_read(now, cx) && self.receive(now, cx)? {}
-        self.ask();
-        if self.admission.is_idle() {
-            return Err(Ending::TakenOver);
+        if !self.settle_last(now, cx)? {
+            self.poll_held()?;
+            self.await_store(cx);
+            return Ok(false);
         }
-        let moved = self.settle_waiting(now, cx)?;
-        self.await_store(cx);
-        Ok(moved)
+        if let Some(packet) = self.admission.take_held_back() {
+            self.session.handle_packet(packet, now.instant);
+            self.carry_out(now)?;
+        }
+        Err(Ending::TakenOver)
     }
 
     fn wants_mail(&self) -> bool {

@@ -75,7 +75,7 @@ impl SetAside {
         }
         let through = value.saturating_add(first - 1);
         let position = append(through);
-        let before = (0, Position::START);
+        let before = (through, position);
         let step = Step { through, position, before, length: first, since: now, used: now };
         steps.insert(sender.clone(), step);
         position

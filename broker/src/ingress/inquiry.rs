@@ -36,6 +36,13 @@ pub(crate) struct Inquiry {
     pub(super) client: Option<Arc<Client>>,
 }
 
+impl Inquiry {
+    /// Bytes of the message.
+    pub(crate) fn size(&self) -> usize {
+        self.submission.size()
+    }
+}
+
 /// By what a connection is known.
 #[derive(Debug)]
 pub(crate) struct Client {
@@ -76,6 +83,11 @@ impl Examined {
     /// Whose mark would be taken, and which; nothing if it is refused.
     pub(crate) fn mark(&self) -> Option<(&Bytes, Mark)> {
         self.unsealed.as_ref().ok().map(Unsealed::mark)
+    }
+
+    /// Bytes of the message.
+    pub(crate) fn size(&self) -> usize {
+        self.inquiry.size()
     }
 
     /// What was sent.

@@ -94,6 +94,10 @@ impl Submission {
         self.0.retain()
     }
 
+    pub(crate) fn size(&self) -> usize {
+        self.0.size()
+    }
+
     pub(crate) fn payload(&self) -> &Bytes {
         self.0.payload()
     }

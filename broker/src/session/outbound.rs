@@ -235,8 +235,10 @@ impl Outbound {
         if self.resend < self.sent() {
             return self.poll_resend(now);
         }
-        if self.kept.take_sendable() {
-            return self.send_staged(now);
+        while self.kept.take_sendable() {
+            if let Some(action) = self.send_staged(now) {
+                return Some(action);
+            }
         }
         loop {
             let Some(delivery) = self.pending.front() else {
@@ -282,13 +284,21 @@ impl Outbound {
         self.publish(delivery);
     }
 
-    /// The first of those whose packet id is kept now.
+    /// The first of those whose packet id is kept now; none if it may not be sent any more, since the rules have
+    /// changed while it waited.
     fn send_staged(&mut self, now: Instant) -> Option<Action> {
         let index = self.sent();
         self.kept.unstage();
         (self.resend, self.release) = (self.sent(), self.sent());
-        let id = self.id_at(index)?;
-        let InFlight::Published(delivery) = self.window.get(index)? else { return None };
+        let (id, sequence) = (self.id_at(index)?, self.sequence_at(index));
+        let entry = self.window.get_mut(index)?;
+        let InFlight::Published(delivery) = entry else { return None };
+        if self.receiver.passes_over(delivery, None, &mut self.passed_over) {
+            self.bytes -= delivery.message.size();
+            self.kept.finish(sequence, delivery.place);
+            *entry = InFlight::Done;
+            return None;
+        }
         let delivery = delivery.clone();
         Some(self.receiver.dispatch(delivery, Some(id), false, now))
     }

@@ -188,7 +188,8 @@ impl Receiver {
         // What fits only just goes without introducing an alias.
         let may_introduce = self.aliases.wanted() && self.has_room_for(&delivery, ALIAS_BYTES_MAX);
         let Delivery { message, terms, place: _ } = delivery;
-        let is_sealed = message.egress().is_confidential() && self.sealing(&message).is_some();
+        // Whatever was asked before: on a plaintext connection it leaves in an envelope or not at all.
+        let is_sealed = message.egress().is_confidential() && !self.secure;
         let dispatch = Dispatch {
             header: header(&terms, packet_id, dup),
             alias: self.aliases.assign(message.topic(), may_introduce),
