@@ -4,6 +4,7 @@
 //! day, and keeps the numbers for `$SYS`. Owns what the store was last told of how much each topic key has
 //! opened. Always holds: as many entries as there are keys, and at most [`LINES_MAX`] lines for a look.
 
+use crate::audit::{Event, KeyChange, KeyKind};
 use crate::broker::Broker;
 use crate::now::Now;
 use crate::store::Change;
@@ -45,6 +46,19 @@ pub(crate) enum What {
     Ends { at: u64, in_s: u64 },
     /// It has sealed so many messages as far as the broker has seen.
     Worn { opened: u64, is_master: bool },
+}
+
+impl Finding {
+    /// The same for the audit.
+    fn event(&self) -> Event {
+        let change = match self.what {
+            What::Ended { .. } => KeyChange::Ended,
+            What::Ends { .. } => KeyChange::EndingSoon,
+            What::Worn { .. } => KeyChange::UsedUpSoon,
+        };
+        let kind = if self.table == "sender" { KeyKind::Sender } else { KeyKind::TopicKey };
+        Event::key(change, kind, &self.id, None, Some(&self.to_string()))
+    }
 }
 
 impl fmt::Display for Finding {
@@ -253,6 +267,7 @@ fn level(id: &str) -> String {
 /// Looks, and says what is to be said.
 pub(crate) fn look(broker: &Broker) {
     let due = broker.key_watch.look(broker.rules().keyring(), Now::read().unix_s);
+    broker.audit.record_all(due.iter().map(Finding::event).collect());
     for finding in due.iter().take(LINES_MAX) {
         tracing::warn!("{finding}");
     }

@@ -16,7 +16,6 @@ pub(crate) mod verify;
 mod writer;
 
 pub(crate) use event::{Event, Whose};
-#[allow(unused_imports, reason = "the parts that look after keys record these")]
 pub(crate) use event::{KeyChange, KeyKind};
 pub(crate) use keys::{Declared, changes};
 pub(crate) use writer::start;

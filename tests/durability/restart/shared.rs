@@ -1,6 +1,6 @@
 //! Shared subscriptions: who is a member, and what waits for each.
 
-use crate::durability::{Way, every_way};
+use crate::durability::{Way, await_interval, every_way};
 use crate::harness::{Broker, Connect5, Publish5, Wire};
 use std::collections::BTreeSet;
 
@@ -92,6 +92,8 @@ fn what_waits_for_a_member_that_ends_goes_to_others() {
         let broker = with_messages_for_all(way);
         let broker = way.restart(broker);
         Wire::connect5(&broker, &Connect5::new("one")).disconnect5(0);
+        // It is ended behind the answers; a kill before that finds it there, and all that waits for it.
+        await_interval(&broker);
         let broker = way.restart(broker);
         let mut all = BTreeSet::new();
         for name in ["two", "three"] {
