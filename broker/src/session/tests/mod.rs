@@ -3,7 +3,7 @@
 mod v5;
 
 use super::*;
-use crate::delivery::Terms as On;
+use crate::delivery::{Place, Terms as On};
 use crate::egress::Egress;
 use crate::ingress::Policies;
 use crate::ingress::message::Message;
@@ -415,6 +415,32 @@ fn what_may_be_sealed_again_leaves_as_an_envelope_or_not_at_all() {
     assert_eq!(sent(Egress::SecureOrSealed, Some(sealing(Payload::Sealed, Secure))), "nothing");
     assert_eq!(sent(Egress::SecureOrSealed, Some(sealing(Payload::Plain, Secure))), "an envelope");
     assert_eq!(session.take_passed_over().withheld, 3);
+}
+
+/// A packet id waits for the store, and meanwhile a reload takes the client's key.
+#[test]
+fn what_waits_for_its_packet_id_is_asked_about_again() {
+    let keeping = Keeping::Store;
+    let mut session = Session::new(SessionId(1), "dev".into(), keeping, &Limits::default(), Arc::default());
+    session.attach(terms(Version::V311), false, Instant::now());
+    session.set_sealing(Some(sealing(Payload::Sealed, policy::Egress::SecureOrSealed)));
+    for (n, egress) in [(1, Egress::SecureOrSealed), (2, Egress::Any)] {
+        let message = match egress {
+            Egress::Any => message("for all"),
+            Egress::Secure | Egress::SecureOrSealed => {
+                Arc::new(Message::confidential_for_tests("s", "secret", egress))
+            }
+        };
+        let place = Place::new(Position(n), false);
+        session.deliveries_mut().push_back(Delivery { message, terms: On::of(Qos::ExactlyOnce), place });
+    }
+    assert!(sent(&mut session).is_empty(), "both wait");
+    assert!(session.kept_mut().changes().1);
+    session.kept_mut().handle_appended(Position(3));
+    session.set_sealing(None);
+    session.kept_mut().handle_reached();
+    assert_eq!(sent(&mut session), ["for all qos2 id2"]);
+    assert_eq!(session.take_passed_over().withheld, 1);
 }
 
 #[test]
