@@ -301,9 +301,12 @@ fn reload_takes_keys_and_gives_them() {
     publish(&plant, TOPIC, "without", 1);
     panel.expect_nothing_but_pong();
     reload(&plant.broker, &rules().replace("keys/panel.pub.jwk", "keys/ann.pub.jwk"), 2);
+    // By its answer the connection has taken the rules up.
+    panel.expect_nothing_but_pong();
     publish(&plant, TOPIC, "with another", 1);
     Reader::new(&plant.broker, "ann").take(&mut panel, "with another");
     reload(&plant.broker, &rules(), 3);
+    panel.expect_nothing_but_pong();
     publish(&plant, TOPIC, "after", 1);
     reader.take(&mut panel, "after");
 }
