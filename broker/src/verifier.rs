@@ -56,7 +56,7 @@ struct Queue {
 
 /// Envelopes of one connection, in their order.
 pub(crate) struct Group {
-    /// What was in force when they came.
+    /// What is in force as they are brought.
     pub(crate) rules: Arc<Rulebook>,
     pub(crate) inquiries: Vec<Inquiry>,
     /// Whether bad stamps are to be expected.

@@ -44,16 +44,6 @@ pub struct Ahead {
     pub issued_at: Option<u64>,
 }
 
-impl Ahead {
-    /// Nothing beyond this mark.
-    pub const fn of(mark: Mark) -> Self {
-        match mark {
-            Mark::Seq(number) => Self { seq: Some(number), issued_at: None },
-            Mark::Timed { issued_at, .. } => Self { seq: None, issued_at: Some(issued_at) },
-        }
-    }
-}
-
 impl SenderWindow {
     /// The window as bytes, to be kept over a restart.
     pub fn to_bytes(&self) -> Vec<u8> {
@@ -348,7 +338,7 @@ mod tests {
             if let Some(taken) = taken {
                 take(&mut window, Mark::Seq(taken), NOW, 300).unwrap();
             }
-            window.set_aside(Ahead::of(Mark::Seq(through)));
+            window.set_aside(Ahead { seq: Some(through), issued_at: None });
             assert_eq!(
                 take(&mut window.clone(), Mark::Seq(through), NOW, 300),
                 Ok(()),
@@ -369,7 +359,7 @@ mod tests {
             }
         }
         let mut window = SenderWindow::default();
-        window.set_aside(Ahead::of(timed(NOW + 2, 0)));
+        window.set_aside(Ahead { seq: None, issued_at: Some(NOW + 2) });
         let mut window = window.settled();
         assert_eq!(take(&mut window, timed(NOW + 2, 1), NOW, 300), Err(OpenError::NotFresh));
         assert_eq!(take(&mut window, timed(NOW + 3, 1), NOW, 300), Ok(()));

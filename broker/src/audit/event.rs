@@ -129,7 +129,6 @@ pub(crate) struct Key {
 /// What can happen to a key.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(into = "&'static str")]
-#[allow(dead_code, reason = "the parts that look after keys record these")]
 pub(crate) enum KeyChange {
     /// A reload brought it.
     Added,
@@ -137,37 +136,22 @@ pub(crate) enum KeyChange {
     Removed,
     /// A reload brought another of the same id, or other topics or times for it.
     Changed,
-    /// It was enrolled at run time.
-    Enrolled,
-    /// It was disabled at run time.
-    Disabled,
-    /// It was enabled again.
-    Enabled,
     /// Its time is nearly over.
     EndingSoon,
     /// Its time is over.
     Ended,
     /// It has sealed, or opened, nearly as much as it may.
     UsedUpSoon,
-    /// It has sealed, or opened, as much as it may.
-    UsedUp,
-    /// It was made.
-    Made,
 }
 
 /// What a key is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-#[allow(dead_code, reason = "the parts that look after keys record these")]
 pub(crate) enum KeyKind {
     /// Verifies what a sender stamped.
     Sender,
     /// Opens what was sealed for topics.
     TopicKey,
-    /// Sealed to, on the way out.
-    Subscriber,
-    /// The broker's own.
-    Identity,
 }
 
 impl Event {
@@ -264,14 +248,9 @@ impl KeyChange {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Changed => "changed",
-            Self::Enrolled => "enrolled",
-            Self::Disabled => "disabled",
-            Self::Enabled => "enabled",
             Self::EndingSoon => "ending-soon",
             Self::Ended => "ended",
             Self::UsedUpSoon => "used-up-soon",
-            Self::UsedUp => "used-up",
-            Self::Made => "made",
         }
     }
 }

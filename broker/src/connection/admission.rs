@@ -296,7 +296,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// The next whose turn it is, if its mark may be taken: where the store will not keep it, it has to be set
     /// aside there before.
     fn next_settled(&mut self, now: Now) -> Option<(Receipt, Ready)> {
-        let (receipt, ready) = self.admission.0.as_mut()?.next()?;
+        let line = self.admission.0.as_mut()?;
+        line.covered_at = None;
+        let (receipt, ready) = line.next()?;
         if self.has_no_space_for(receipt) {
             return Some((receipt, Ready::NoSpace));
         }

@@ -56,14 +56,13 @@ impl SetAside {
         sender: &Bytes,
         mark: Mark,
         now: Instant,
-        append: impl FnMut(Ahead) -> Position,
+        mut append: impl FnMut(Ahead) -> Position,
     ) -> Position {
         let mut senders = self.0.lock();
         let (steps, value, first, most) = match mark {
             Mark::Seq(number) => (&mut senders.numbers, number, 1, STEP_MAX),
             Mark::Timed { issued_at, .. } => (&mut senders.times, issued_at, TIMED_STEP_S, TIMED_STEP_S),
         };
-        let mut append = append;
         let mut append = |through| {
             append(match mark {
                 Mark::Seq(_) => Ahead { seq: Some(through), issued_at: None },

@@ -128,7 +128,7 @@ pub(super) fn examine_one(ingress: &Ingress, inquiry: Inquiry, replay: &ReplayWi
     Examined::of(inquiry, unsealed)
 }
 
-/// Examines envelopes, each under the rules in force when it came; out they come in their order.
+/// Examines envelopes, each with the keys given; out they come in their order.
 pub(crate) fn examine<'a>(
     inquiries: impl IntoIterator<Item = (&'a Ingress, Inquiry)>,
     replay: &ReplayWindows,
