@@ -1,37 +1,60 @@
 //! The key files that the configuration names, as a keyring.
 //!
-//! File names come in, the [`Opener`] of `ingress/` goes out. Always holds: an error says which key of the
+//! File names come in, what a keyring is made of goes out ([`Configured`]), and the [`Opener`] of `ingress/`. Always holds: an error says which key of the
 //! configuration, which file and what is wrong with it, and repeats nothing of what stands in the file. The
 //! configuration's id of a key counts, not the one that its file may hold.
 
+use crate::enrolment::{Configured, Kind, Ready};
 use crate::error::StartError;
 use crate::files;
 use sealmq_config::Config;
 use sealmq_config::encryption;
 use sealmq_crypto::{
-    KeyError, Keyring, Opener, Sender, SenderKey, SenderPublicKey, TopicKey, TopicKeyEntry, TopicPublicKey,
-    Topics, Validity,
+    KeyError, Keyring, KeyringError, Opener, Sender, SenderKey, SenderPublicKey, TopicKey, TopicKeyEntry,
+    TopicPublicKey, Topics, Validity,
 };
 use sealmq_protocol::{TopicFilter, TopicName};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens payloads with the keys of the configuration.
+/// Opens payloads with the keys of the configuration alone.
+#[cfg(test)]
 pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
+    Ok(opener_of(config, configured(config)?.keyring()))
+}
+
+/// Opens payloads with these keys.
+pub(crate) fn opener_of(config: &Config, keyring: Keyring) -> Opener {
+    let encryption = &config.encryption;
+    Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max)
+}
+
+/// Reads all keys of the configuration.
+pub(crate) fn configured(config: &Config) -> Result<Configured, StartError> {
     for warning in warnings(config) {
         tracing::warn!("{warning}");
     }
-    let senders: Result<Vec<_>, _> = numbered(&config.senders).map(sender).collect();
-    let topic_keys: Result<Vec<_>, _> = numbered(&config.topic_keys).map(topic_key).collect();
-    let keyring = Keyring::new(senders?, topic_keys?).map_err(|error| StartError::Setting {
+    let mut configured = Configured::default();
+    let twice = |error: KeyringError| StartError::Setting {
         key: "sender and topic_key".to_owned(),
         why: error.to_string(),
-    })?;
-    let encryption = &config.encryption;
-    Ok(Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max))
+    };
+    for (at, entry) in numbered(&config.senders) {
+        let sender = Ready::Sender(Arc::new(sender((at, entry))?));
+        if !configured.add(Kind::Sender, &entry.id, sender, &entry.topics) {
+            return Err(twice(KeyringError::DuplicateSender(entry.id.clone())));
+        }
+    }
+    for (at, entry) in numbered(&config.topic_keys) {
+        let key = Ready::TopicKey(topic_key((at, entry))?.shared());
+        if !configured.add(Kind::TopicKey, &entry.id, key, &entry.topics) {
+            return Err(twice(KeyringError::DuplicateTopicKey(entry.id.clone())));
+        }
+    }
+    Ok(configured)
 }
 
-/// Everything that is wrong with the key files, where [`opener`] stops at the first.
+/// Everything that is wrong with the key files, where [`configured`] stops at the first.
 pub(crate) fn problems(config: &Config) -> Vec<StartError> {
     let senders = numbered(&config.senders).filter_map(|entry| sender(entry).err());
     let topic_keys = numbered(&config.topic_keys).filter_map(|entry| topic_key(entry).err());
@@ -108,7 +131,7 @@ fn sender((at, entry): (usize, &encryption::Sender)) -> Result<Sender, StartErro
     Ok(Sender {
         id: entry.id.clone().into_bytes(),
         key,
-        topics: topics(&entry.topics),
+        topics: topics(entry.topics.as_slice().into()),
         validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
     })
 }
@@ -118,7 +141,7 @@ fn topic_key((at, entry): (usize, &encryption::TopicKey)) -> Result<TopicKeyEntr
     Ok(TopicKeyEntry {
         id: entry.id.clone().into_bytes(),
         key,
-        topics: topics(&entry.topics),
+        topics: topics(entry.topics.as_slice().into()),
         validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
     })
 }
@@ -129,10 +152,11 @@ fn numbered<T>(entries: &[T]) -> impl Iterator<Item = (usize, &T)> {
 
 /// Topic filters as a set of topics.
 #[derive(Debug)]
-struct Filters(Box<[TopicFilter]>);
+struct Filters(Arc<[TopicFilter]>);
 
-fn topics(filters: &[TopicFilter]) -> Arc<dyn Topics> {
-    Arc::new(Filters(filters.into()))
+/// The topics that these filters match.
+pub(crate) fn topics(filters: Arc<[TopicFilter]>) -> Arc<dyn Topics> {
+    Arc::new(Filters(filters))
 }
 
 impl Topics for Filters {
@@ -187,13 +211,14 @@ mod tests {
     #[test]
     fn the_configuration_decides_id_topics_and_validity() {
         let folder = tempfile::tempdir().unwrap();
-        let opener = opener(&config(folder.path(), &public_sender(), &symmetric())).unwrap();
-        let sender = opener.keyring().sender(b"dev-7").unwrap();
+        let config = config(folder.path(), &public_sender(), &symmetric());
+        let keyring = configured(&config).unwrap().keyring();
+        let sender = keyring.sender(b"dev-7").unwrap();
         assert!(sender.topics.contains("plant/7"));
         assert!(!sender.topics.contains("office"));
         assert!(!sender.topics.contains("plant/#"), "no topic name");
         assert_eq!(sender.validity, Validity { not_before: None, not_after: Some(9) });
-        let key = opener.keyring().topic_key(b"plant-1").unwrap();
+        let key = keyring.topic_key(b"plant-1").unwrap();
         assert_eq!(key.key.id(), b"plant-1");
         assert_eq!(key.validity, Validity { not_before: Some(3), not_after: None });
     }
@@ -203,9 +228,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let secret = SenderKey::generate("dev-7").unwrap();
         let config = config(folder.path(), &secret.to_jwk().unwrap(), &symmetric());
-        let opener = opener(&config).unwrap();
+        let keyring = configured(&config).unwrap().keyring();
         assert!(matches!(warnings(&config).as_slice(), [one] if one.contains("the sender's secret")));
-        assert_eq!(opener.keyring().sender(b"dev-7").unwrap().key, secret.public());
+        assert_eq!(keyring.sender(b"dev-7").unwrap().key, secret.public());
     }
 
     #[test]
@@ -232,14 +257,14 @@ mod tests {
             ),
         ] {
             let config = config(folder.path(), sender, topic_key);
-            let error = opener(&config).unwrap_err().to_string();
+            let error = configured(&config).unwrap_err().to_string();
             let file = folder.path().join(file).display().to_string();
             assert_eq!(error, expected.replace("{}", &file));
             assert_eq!(problems(&config).len(), 1);
         }
         let mut config = config(folder.path(), &public_sender(), &secret);
         config.topic_keys[0].key = folder.path().join("nowhere");
-        let error = opener(&config).unwrap_err().to_string();
+        let error = configured(&config).unwrap_err().to_string();
         assert!(error.ends_with("nowhere: cannot read it: there is no such file or folder"), "{error}");
     }
 

@@ -1,5 +1,6 @@
 //! Builds the broker, starts its listeners and tasks, and ends them in order.
 
+use crate::admin;
 use crate::audit::{self, Event};
 use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
@@ -32,7 +33,7 @@ pub(crate) async fn run(
     let rulebook = Rulebook::load(config, &config.listeners)?;
     let listeners = listener::bind_all(config)?;
     let (store, recovered) = keeper::open(config, accept_loss)?;
-    let broker = Arc::new(Broker::new(config, rulebook, Arc::new(store), recovered));
+    let broker = Arc::new(Broker::new(config, &rulebook, Arc::new(store), recovered));
     let no_thread = |why| StartError::file(&config.data_dir, format!("no threads for envelopes: {why}"));
     broker.verifier.start().map_err(no_thread)?;
     let (keeping, ended) = std::sync::mpsc::channel();
@@ -47,8 +48,16 @@ pub(crate) async fn run(
     let auditing = audit::start(&broker, config)?;
     warn_of_sealed_without_tls(config);
     log_identity(&broker.rules());
-    listening(&listeners);
     let mut tasks = tokio::task::JoinSet::new();
+    match admin::Socket::bind(&config.data_dir) {
+        Ok(socket) => {
+            tracing::debug!(path = %socket.path().display(), "the admin socket is there");
+            tasks.spawn(admin::serve(socket, broker.clone()));
+        }
+        // All else works without it.
+        Err(error) => tracing::warn!("nobody can be enrolled at run time: {error}"),
+    }
+    listening(&listeners);
     for listener in listeners {
         tasks.spawn(listener.accept_all(broker.clone()));
     }
@@ -124,7 +133,7 @@ fn apply(broker: &Broker, config: &Config, running: &Config) {
         Ok(rulebook) => {
             let mut events = rulebook.key_changes(&broker.rules());
             let (senders, topic_keys) = rulebook.declared().counts();
-            broker.replace_rules(rulebook);
+            broker.replace_rules(&rulebook);
             events.push(Event::Reloaded { senders, topic_keys });
             broker.audit.record_all(events);
             log_identity(&broker.rules());

@@ -63,6 +63,12 @@ impl Opener {
         Self { derived: Derived::new(ciphers_max), ..self }
     }
 
+    /// One that works with other keys and is the same in everything else.
+    #[must_use]
+    pub fn with_keyring(&self, keyring: Keyring) -> Self {
+        Self::new(keyring, self.max_clock_skew_s).keeping_derived(self.derived.ciphers_max())
+    }
+
     /// The keys it works with.
     pub const fn keyring(&self) -> &Keyring {
         &self.keyring

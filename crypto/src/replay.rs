@@ -13,7 +13,6 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 
 use crate::error::OpenError;
-use crate::keyring::Keyring;
 use crate::window::{Ahead, SenderWindow};
 
 /// What makes an envelope of a sender different from all others of his.
@@ -102,11 +101,11 @@ impl ReplayWindows {
         self.senders.write().unwrap_or_else(PoisonError::into_inner).remove(sender);
     }
 
-    /// Forgets the senders that are not enrolled any more. Whoever enrols one of them again with the same key
-    /// lets through once more what he stamped before, so a sender comes back with another key.
-    pub fn forget_unknown(&self, keyring: &Keyring) {
+    /// Forgets the senders of whom nothing needs to be remembered: they are neither enrolled nor may they come
+    /// back with the key that they had.
+    pub fn forget_unknown(&self, is_known: impl Fn(&[u8]) -> bool) {
         let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
-        senders.retain(|id, _| keyring.sender(id).is_some());
+        senders.retain(|id, _| is_known(id));
     }
 
     /// Whether the mark could be taken now; takes nothing.

@@ -133,9 +133,10 @@ pub(crate) struct Key {
 pub(crate) enum KeyChange {
     /// A reload brought it.
     Added,
-    /// A reload took it away.
+    /// A reload, or an operator at run time, took it away.
     Removed,
-    /// A reload brought another of the same id, or other topics or times for it.
+    /// A reload, or an operator at run time, brought another of the same id, or other topics or times for it; or
+    /// a sender counts from the start.
     Changed,
     /// It was enrolled at run time.
     Enrolled,

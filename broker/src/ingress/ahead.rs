@@ -81,6 +81,13 @@ impl SetAside {
         position
     }
 
+    /// What the store knew of this sender is forgotten: nothing of his is set aside there.
+    pub(crate) fn forget(&self, sender: &Bytes) {
+        let mut senders = self.0.lock();
+        senders.numbers.remove(sender);
+        senders.times.remove(sender);
+    }
+
     /// A mark of this sender is written down with its message: the sender does not rest.
     pub(crate) fn touch(&self, sender: &Bytes, now: Instant) {
         if let Some(step) = self.0.lock().numbers.get_mut(sender) {

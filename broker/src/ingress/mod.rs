@@ -24,7 +24,7 @@ use message::{Message, Submission};
 pub(crate) use policy::Policies;
 use policy::Rule;
 use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
-use sealmq_crypto::{Envelope, Mark, OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::collections::HashMap;
@@ -39,7 +39,7 @@ pub(crate) struct Ingress {
     policies: Arc<Policies>,
     opener: Opener,
     /// The senders whose stamps count on their own client's connection alone, by id.
-    binds: HashMap<Vec<u8>, Bind>,
+    binds: Arc<HashMap<Vec<u8>, Bind>>,
 }
 
 /// Tells one envelope from another: SHA-256 over its bytes.
@@ -179,13 +179,19 @@ impl Ingress {
         opener: Opener,
     ) -> Self {
         let bound = |sender: &encryption::Sender| Some((sender.id.clone().into_bytes(), sender.bind?));
-        let binds = senders.into_iter().filter_map(bound).collect();
-        Self { policies: Arc::new(Policies::new(policies)), opener, binds }
+        let binds: HashMap<_, _> = senders.into_iter().filter_map(bound).collect();
+        Self { policies: Arc::new(Policies::new(policies)), opener, binds: Arc::new(binds) }
     }
 
     /// What a payload must be, by topic, and where it may go.
     pub(crate) fn policies(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    /// The same rules with other keys.
+    pub(crate) fn with_keyring(&self, keyring: Keyring) -> Self {
+        let (policies, binds) = (self.policies.clone(), self.binds.clone());
+        Self { policies, opener: self.opener.with_keyring(keyring), binds }
     }
 
     /// The keys, to tell which senders are still enrolled.

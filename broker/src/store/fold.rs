@@ -11,9 +11,11 @@ use super::dying::{Dying, Left};
 use super::engine::{Engine, EngineError};
 use super::layout::{self, Keyspace, ReplayKey};
 use super::record::{
-    Entry, Flight, FlightState, SessionRecord, decode_message, encode_message, encode_subscription,
+    Entry, Flight, FlightState, SessionRecord, decode_message, encode_enrolled, encode_message,
+    encode_subscription,
 };
 use crate::delivery::{Place, SessionId};
+use crate::enrolment::Record;
 use crate::ingress::message::Message;
 use crate::now::Clock;
 use bytes::Bytes;
@@ -209,6 +211,9 @@ impl Making<'_> {
             Change::Settled { sender, window } => {
                 self.change_window(sender, |windows| windows.replace_numbers(sender, window))?;
             }
+            Change::Enrolled(record) => self.take_enrolled(record),
+            Change::Disenrolled(name) => self.delete(Keyspace::Enrolled, layout::enrolled_key(name)),
+            Change::WindowForgotten { sender } => self.forget_sender(sender)?,
         }
         Ok(())
     }
@@ -216,6 +221,10 @@ impl Making<'_> {
     fn take_session(&mut self, record: &SessionRecord) {
         self.put(Keyspace::Session, record.client_id.as_bytes().to_vec(), record.encode());
         self.use_number(record.session);
+    }
+
+    fn take_enrolled(&mut self, record: &Record) {
+        self.put(Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(record));
     }
 
     /// No other session may ever have this number.
@@ -366,7 +375,7 @@ impl Making<'_> {
         let key = layout::window_key(sender);
         let windows = &self.fold.windows;
         if windows.snapshot(sender).is_none()
-            && let Some(kept) = self.engine.get(Keyspace::Replay, &key)?
+            && let Some(kept) = self.value(&(Keyspace::Replay, key.clone()))?
         {
             let malformed = || EngineError::Corrupt("a replay window is not of a form that is known".into());
             windows.restore(sender, SenderWindow::from_bytes(&kept).ok_or_else(malformed)?);
@@ -391,6 +400,24 @@ impl Making<'_> {
             ControlFlow::Continue(())
         })?;
         for key in gone {
+            self.delete(Keyspace::Replay, key);
+        }
+        Ok(())
+    }
+
+    /// A sender counts anew: its window goes, and its stamps with it, of this batch and of those before.
+    fn forget_sender(&mut self, sender: &[u8]) -> Result<(), EngineError> {
+        self.fold.windows.forget(sender);
+        let prefix = layout::stamps_prefix(sender);
+        let is_its = |key: &[u8]| key.starts_with(&prefix);
+        let from = (Keyspace::Replay, prefix.clone());
+        let put = self.ops.range(from..).take_while(|((of, key), _)| *of == Keyspace::Replay && is_its(key));
+        let mut gone: Vec<Vec<u8>> = put.map(|((_, key), _)| key.clone()).collect();
+        self.engine.scan(Keyspace::Replay, &prefix, &prefix, &mut |key, _| {
+            gone.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        for key in gone.into_iter().chain([layout::window_key(sender)]) {
             self.delete(Keyspace::Replay, key);
         }
         Ok(())

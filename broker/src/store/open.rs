@@ -12,9 +12,10 @@ use super::health::Health;
 use super::layout::{self, Keyspace, ReplayKey, SCHEMA};
 use super::log::Log;
 use super::read::corrupt;
-use super::record::{SessionRecord, decode_message, decode_subscription};
+use super::record::{SessionRecord, decode_enrolled, decode_message, decode_subscription};
 use super::{Durability, Kept, OpenError, Store};
 use crate::delivery::{SessionId, Subscription};
+use crate::enrolment::Record;
 use crate::ingress::message::Message;
 use crate::now::Clock;
 use bytes::Bytes;
@@ -44,6 +45,8 @@ pub(crate) struct Recovered {
     pub(crate) windows: Vec<(Bytes, SenderWindow)>,
     /// And the timed stamps that were taken.
     pub(crate) stamps: Vec<(Bytes, Mark)>,
+    /// Who was enrolled, disabled or removed at run time.
+    pub(crate) enrolled: Vec<Record>,
     /// Sessions that have something and no record: their client had begun another, and their end was not
     /// written yet.
     pub(crate) half_ended: Vec<SessionId>,
@@ -207,6 +210,10 @@ fn recover(engine: &dyn Engine, clock: Clock) -> Result<(Recovered, Vec<SessionI
                 recovered.stamps.push((Bytes::copy_from_slice(sender), mark));
             }
         }
+        Some(())
+    })?;
+    each(engine, Keyspace::Enrolled, &[], |key, value| {
+        recovered.enrolled.push(decode_enrolled(layout::parse_enrolled_key(&key)?, value).ok()?);
         Some(())
     })?;
     Ok((recovered, dying))

@@ -143,6 +143,13 @@ impl SenderPublicKey {
         jwk::thumbprint(Curve::Ed25519, &self.key.to_bytes())
     }
 
+    /// The key under another id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
     /// The id that came with the key.
     pub fn id(&self) -> &[u8] {
         &self.id

@@ -5,6 +5,7 @@
 
 use super::greeting::{durability, kind};
 use super::layout::Layout;
+use super::numbers::validity;
 use super::{CommandError, ServeOptions, complain, say};
 use crate::auth::Auth;
 use crate::egress;
@@ -304,15 +305,6 @@ fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn validity(not_before: Option<u64>, not_after: Option<u64>) -> String {
-    let date = |word: &str, seconds: Option<u64>| {
-        let time = jiff::Timestamp::from_second(i64::try_from(seconds?).ok()?).ok()?;
-        Some(format!("{word} {time}"))
-    };
-    let ends = [date("from", not_before), date("until", not_after)];
-    ends.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
 /// Pushes a row for each field that differs. The pattern names every field, so that none can be forgotten.
 macro_rules! push_changed {
     ($rows:ident, $section:literal, $kind:ident { $($field:ident),* $(,)? }, $own:expr) => {
@@ -360,9 +352,19 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             failed_stamps_refuse_s,
             failed_stamp_addresses_max,
             shutdown_timeout_s,
+            enrolled_senders_max,
+            enrolled_topic_keys_max,
+            admin_connections_max,
+            admin_request_bytes_max,
+            admin_timeout_s,
         },
         &config.limits
     );
+    push_changed_mqtt(config, &mut rows);
+    rows
+}
+
+fn push_changed_mqtt(config: &Config, rows: &mut Vec<[String; 3]>) {
     push_changed!(
         rows,
         "mqtt",
@@ -383,7 +385,6 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         },
         &config.mqtt
     );
-    rows
 }
 
 fn changed_row(section: &str, name: &str, own: &str, default: &str) -> [String; 3] {

@@ -23,8 +23,9 @@ use fjall::{Database, KeyspaceCreateOptions, PersistMode, Readable};
 use parking_lot::{Mutex, RwLock, RwLockReadGuard};
 use room::Room;
 use std::error::Error;
-use std::fs::File;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::{Path, PathBuf};
 use tip::{Tip, TipError};
@@ -157,7 +158,9 @@ impl Handles {
 impl Disk {
     /// Opens the store in its folder, or begins one there.
     pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
-        std::fs::create_dir_all(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
+        // For its owner alone: it holds messages, and the secrets of topic keys.
+        let made = DirBuilder::new().recursive(true).mode(0o700).create(&options.path);
+        made.map_err(|why| OpenError::Engine(io_error(&why)))?;
         clear_unfinished(&options.path).map_err(|why| OpenError::Engine(io_error(&why)))?;
         let accept_loss = options.accept_loss;
         let (disk, doubt) = Self::look(options)?;
