@@ -7,6 +7,7 @@ use crate::audit::{self, Audit, Declared, Event, Whose};
 use crate::auth::acl::Permissions;
 use crate::auth::{Auth, Identity, Senders};
 use crate::egress::SubscriberKeys;
+use crate::enrolment::{Book, Configured, Effect, Listed, Name, Order, Refused};
 use crate::error::StartError;
 use crate::failed_stamps::FailedStamps;
 use crate::identity::{self, Stamps};
@@ -14,23 +15,25 @@ use crate::ingress::Ingress;
 use crate::ingress::ahead::SetAside;
 use crate::ingress::message::Submission;
 use crate::key_watch::KeyWatch;
+use crate::keys;
 use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
-use crate::now::Now;
+use crate::now::{Clock, Now};
 use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
 use crate::router::{Router, Turn};
 use crate::secrets::Secrets;
 use crate::session::connect;
-use crate::store::{Change, Recovered, Store};
+use crate::store::{Change, Position, Recovered, Store};
 use crate::verifier::Verifier;
-use parking_lot::RwLock;
+use bytes::Bytes;
+use parking_lot::{Mutex, RwLock};
 use sealmq_config::Config;
 use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
 use sealmq_config::listener::Listener;
-use sealmq_crypto::{Keyring, ReplayWindows, SenderKey};
+use sealmq_crypto::{Keyring, Mark, ReplayWindows, SenderKey, SenderWindow};
 use sealmq_protocol::codec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -57,6 +60,8 @@ pub(crate) struct Broker {
     pub(crate) failed_stamps: FailedStamps,
     pub(crate) key_watch: KeyWatch,
     pub(crate) started: Instant,
+    /// Who is enrolled; held while the rules that follow from it are put in force.
+    book: Mutex<Book>,
     rulebook: RwLock<Arc<Rulebook>>,
     rulebooks: AtomicU64,
     connections: AtomicUsize,
@@ -65,7 +70,8 @@ pub(crate) struct Broker {
     stopping: AtomicBool,
 }
 
-/// What SIGHUP replaces, as a whole: who may do what, and with which keys.
+/// What SIGHUP replaces, as a whole: who may do what, and with which keys. Whoever is enrolled at run time is
+/// in it as well, once it is in force.
 pub(crate) struct Rulebook {
     edition: u64,
     /// Who may connect.
@@ -75,11 +81,13 @@ pub(crate) struct Rulebook {
     /// What the broker stamps with.
     pub(crate) identity: Arc<SenderKey>,
     /// For whom it seals.
-    pub(crate) subscriber_keys: SubscriberKeys,
+    pub(crate) subscriber_keys: Arc<SubscriberKeys>,
+    /// The keys of the configuration alone.
+    configured: Configured,
     acl: Vec<AclRule>,
     /// Who may see the audit.
     auditors: Vec<String>,
-    declared: Declared,
+    declared: Arc<Declared>,
     tls: Vec<Option<Arc<rustls::ServerConfig>>>,
 }
 
@@ -104,17 +112,39 @@ impl Rulebook {
             let now = there.or_else(|| config.listeners.iter().find(same)).unwrap_or(running);
             running.tls.as_ref().and(now.tls.as_ref()).map(tls::server_config).transpose()
         });
+        let configured = keys::configured(config)?;
         Ok(Self {
             edition: 0,
             auth: Auth::load(&config.auth)?,
-            ingress: Ingress::new(config.policies.clone(), &config.senders, crate::keys::opener(config)?),
+            ingress: Ingress::new(
+                config.policies.clone(),
+                keys::opener_of(config, configured.keyring()),
+                configured.binds(),
+            ),
             identity: Arc::new(identity),
-            subscriber_keys: SubscriberKeys::load(config)?,
+            subscriber_keys: Arc::new(SubscriberKeys::load(config)?),
+            configured,
             acl: config.acl.clone(),
             auditors: config.audit.users.clone(),
-            declared: Declared::of(config),
+            declared: Arc::new(Declared::of(config)),
             tls: tls.collect::<Result<_, _>>()?,
         })
+    }
+
+    /// The same rules with the keys of those who are enrolled now.
+    fn with_keys_of(&self, book: &Book) -> Self {
+        Self {
+            edition: self.edition,
+            auth: self.auth.clone(),
+            ingress: self.ingress.with_keys(book.keyring(), book.binds()),
+            identity: self.identity.clone(),
+            subscriber_keys: self.subscriber_keys.clone(),
+            configured: self.configured.clone(),
+            acl: self.acl.clone(),
+            auditors: self.auditors.clone(),
+            declared: self.declared.clone(),
+            tls: self.tls.clone(),
+        }
     }
 
     /// What one client may do.
@@ -128,13 +158,10 @@ impl Rulebook {
         &self.declared
     }
 
-    fn keys(&self) -> (&Declared, &Keyring) {
-        (&self.declared, self.ingress.opener().keyring())
-    }
-
-    /// What changed in keys since other rules were in force.
+    /// What changed in the keys of the configuration since other rules were in force.
     pub(crate) fn key_changes(&self, since: &Self) -> Vec<Event> {
-        audit::changes(since.keys(), self.keys())
+        let (before, now) = (since.configured.keyring(), self.configured.keyring());
+        audit::changes((&since.declared, &before), (&self.declared, &now))
     }
 
     /// Whether somebody may see the audit, on a secure connection.
@@ -171,26 +198,26 @@ impl Rulebook {
 
 impl Broker {
     /// A broker without connections, on a store and what it held.
-    pub(crate) fn new(config: &Config, rulebook: Rulebook, store: Arc<Store>, recovered: Recovered) -> Self {
+    pub(crate) fn new(config: &Config, rulebook: &Rulebook, store: Arc<Store>, recovered: Recovered) -> Self {
         let limits = config.limits.clone();
         let metrics = Arc::new(Metrics::default());
         let retained = Retained::new(limits.retained_messages_max, limits.retained_bytes_max);
         let router = Arc::new(Router::new(retained, store.clone(), metrics.clone()));
         let bounds = Arc::new(Bounds::new(limits.clone(), &config.storage, metrics.clone()));
         let offer = Arc::new(config.mqtt.clone());
-        let Recovered { sessions, retained, windows, stamps, keys_used, half_ended, next_session } =
+        let Recovered { sessions, retained, windows, stamps, keys_used, enrolled, half_ended, next_session } =
             recovered;
         for message in &retained {
             // What there is no room for any more, after the bounds were changed, is left out.
             let _ = router.retained().set(message);
         }
-        let replay = Arc::new(ReplayWindows::new(config.encryption.timed_stamps_max));
-        for (sender, window) in windows {
-            replay.restore(&sender, window.settled());
-        }
-        for (sender, mark) in stamps {
-            replay.retake(&sender, mark);
-        }
+        let replay = Arc::new(recalled(config, windows, stamps));
+        let mut book = Book::new(&limits, enrolled);
+        let mut effect = book.configure(rulebook.configured.clone(), true, now_ms());
+        tell(&effect);
+        effect.forgotten.iter().for_each(|sender| replay.forget(sender, None));
+        store.append_lazily(&mut effect.changes);
+        let rulebook = rulebook.with_keys_of(&book);
         let registry =
             Registry::new(limits.clone(), offer.clone(), bounds, router.clone(), store.clone(), next_session);
         registry.restore(sessions, half_ended, Instant::now());
@@ -218,8 +245,9 @@ impl Broker {
             metrics,
             audit: Audit::new(&config.audit),
             failed_stamps: FailedStamps::new(&config.limits),
-            key_watch: KeyWatch::new(keys_used, rulebook.keyring()),
+            key_watch: KeyWatch::new(keys_used, &book.topic_keys()),
             started: Instant::now(),
+            book: Mutex::new(book),
             rulebook: RwLock::new(Arc::new(rulebook)),
             rulebooks: AtomicU64::new(0),
             connections: AtomicUsize::new(0),
@@ -239,18 +267,71 @@ impl Broker {
         known.edition != self.rulebooks.load(Ordering::Acquire)
     }
 
-    /// Puts other rules in force; each connection takes them up at once.
-    pub(crate) fn replace_rules(&self, mut rulebook: Rulebook) {
+    /// Puts other rules in force, with whoever is enrolled at run time; each connection takes them up at once.
+    pub(crate) fn replace_rules(&self, rulebook: &Rulebook) {
         {
-            let mut current = self.rulebook.write();
-            rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
-            let edition = rulebook.edition;
-            self.replay.forget_unknown(rulebook.keyring());
-            rulebook.keyring().carry_over(current.keyring());
-            *current = Arc::new(rulebook);
-            self.rulebooks.store(edition, Ordering::Release);
+            let mut book = self.book.lock();
+            let mut effect = book.configure(rulebook.configured.clone(), false, now_ms());
+            tell(&effect);
+            self.put_in_force(rulebook, &book, &mut effect, |changes| self.store.append_lazily(changes));
+            self.replay.forget_unknown(|sender| book.remembers(sender));
         }
         self.registry.tell_all(Command::Renew);
+    }
+
+    /// Enrols, disables or removes while it runs: done when this returns, and kept once the store has reached
+    /// the position. The store has it before it is in force, so that nothing by which it shows is kept
+    /// without it.
+    pub(crate) fn change_enrolment(&self, order: &Order) -> Result<(Effect, Position), Refused> {
+        let (effect, position) = {
+            let mut book = self.book.lock();
+            let mut effect = book.take(order, now_ms())?;
+            let append = |changes: &mut Vec<Change>| self.store.append(changes).1;
+            let position = self.put_in_force(&self.rules(), &book, &mut effect, append);
+            (effect, position)
+        };
+        self.store.kick();
+        if !effect.events.is_empty() {
+            self.registry.tell_all(Command::Renew);
+        }
+        Ok((effect, position))
+    }
+
+    /// A page of those who are enrolled, and whether there are more.
+    pub(crate) fn enrolled(&self, after: Option<&Name>, max: usize) -> (Vec<Listed>, bool) {
+        self.book.lock().page(after, max)
+    }
+
+    /// Gives the store what follows from other rules or other people, and puts it in force. What the keys before
+    /// have stamped takes no number any more in a window that begins anew, though it be verified already.
+    fn put_in_force<T>(
+        &self,
+        rulebook: &Rulebook,
+        book: &Book,
+        effect: &mut Effect,
+        append: impl FnOnce(&mut Vec<Change>) -> T,
+    ) -> T {
+        let mut rulebook = rulebook.with_keys_of(book);
+        let Effect { changes, forgotten, .. } = effect;
+        self.set_aside.forget(forgotten, || {
+            let appended = append(changes);
+            let (before, now) = {
+                let mut current = self.rulebook.write();
+                rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
+                let (edition, now) = (rulebook.edition, Arc::new(rulebook));
+                let before = std::mem::replace(&mut *current, now.clone());
+                self.rulebooks.store(edition, Ordering::Release);
+                (before, now)
+            };
+            let key =
+                |rules: &Rulebook, id: &[u8]| rules.keyring().sender(id).map(|sender| sender.key.clone());
+            for sender in forgotten.iter() {
+                let another =
+                    key(&before, sender).filter(|before| key(&now, sender).as_ref() != Some(before));
+                self.replay.forget(sender, another.as_ref());
+            }
+            appended
+        })
     }
 
     /// Publishes a will whose client is not there, under the rules in force.
@@ -309,7 +390,7 @@ impl Broker {
 
     /// Tells the store how much each topic key has opened, where that has changed.
     pub(crate) fn keep_keys_used(&self) {
-        self.store.append_lazily(&mut self.key_watch.changes(self.rules().keyring()));
+        self.store.append_lazily(&mut self.key_watch.changes(&self.book.lock().topic_keys()));
     }
 
     /// Whether the server is shutting down.
@@ -363,6 +444,36 @@ impl Broker {
             }
         };
         tokio::time::timeout_at(deadline.into(), wait).await.is_ok()
+    }
+}
+
+fn now_ms() -> u64 {
+    Clock::read().unix_ms(Instant::now())
+}
+
+/// The replay windows of an earlier run.
+fn recalled(
+    config: &Config,
+    windows: Vec<(Bytes, SenderWindow)>,
+    stamps: Vec<(Bytes, Mark)>,
+) -> ReplayWindows {
+    let replay = ReplayWindows::new(config.encryption.timed_stamps_max);
+    for (sender, window) in windows {
+        replay.restore(&sender, window.settled());
+    }
+    for (sender, mark) in stamps {
+        replay.retake(&sender, mark);
+    }
+    replay
+}
+
+/// What an operator should know of a configuration, with what was said at run time.
+fn tell(effect: &Effect) {
+    for warning in &effect.warnings {
+        tracing::warn!("{warning}");
+    }
+    if effect.more_warnings > 0 {
+        tracing::warn!(more = effect.more_warnings, "there are more such warnings");
     }
 }
 

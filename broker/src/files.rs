@@ -88,6 +88,11 @@ pub(crate) fn is_open(mode: u32) -> bool {
     mode & 0o044 != 0
 }
 
+/// Whether others than the owner may enter a folder, or list it; false where that cannot be told.
+pub(crate) fn others_may_enter(folder: &Path) -> bool {
+    fs::metadata(folder).is_ok_and(|metadata| metadata.permissions().mode() & 0o055 != 0)
+}
+
 /// The whole of a file under a name of its own beside the right one, on the disk.
 fn write_beside(file: &Path, mode: u32, bytes: &[u8]) -> Result<PathBuf, StartError> {
     static COUNT: AtomicU32 = AtomicU32::new(0);

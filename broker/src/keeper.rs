@@ -4,6 +4,7 @@
 use crate::broker::Broker;
 use crate::delivery::SessionId;
 use crate::error::StartError;
+use crate::files;
 use crate::mailbox::Mailbox;
 use crate::store::{Change, DiskOptions, Durability, EngineError, Position, Recovered, Store};
 use bytes::Bytes;
@@ -37,6 +38,9 @@ pub(crate) fn open(config: &Config, accept_loss: bool) -> Result<(Store, Recover
         accept_loss,
     };
     let opened = Store::open(options, durability, storage.pending_bytes_max, |error| fail(&error));
+    if files::others_may_enter(&path) {
+        tracing::warn!(path = %path.display(), "others than its owner may enter the store's folder; chmod 700 it");
+    }
     let (store, recovered) =
         opened.map_err(|why| StartError::file(&path, format!("the store cannot be opened: {why}")))?;
     tracing::info!(
@@ -164,7 +168,7 @@ mod tests {
         let disk = Arc::new(SimulatedDisk::default());
         let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
         let rulebook = Rulebook::for_tests(&config);
-        let broker = Broker::new(&config, rulebook, Arc::new(store), recovered);
+        let broker = Broker::new(&config, &rulebook, Arc::new(store), recovered);
         let claim = Claim { client_id: &"dev".into(), user: None, clean_start: true, persistent: true };
         let Claimed { mut session, mailbox, .. } = broker.registry.claim(claim).await.unwrap();
         session.resume_expiry(None);

@@ -12,7 +12,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use sealmq_config::Config;
 use sealmq_crypto::{Keyring, TopicKeyEntry, Validity};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -170,9 +170,10 @@ struct Counts {
 
 impl KeyWatch {
     /// With what the store holds of how much each topic key has opened, which the keys go on from.
-    pub(crate) fn new(kept: Vec<(Bytes, u64)>, keyring: &Keyring) -> Self {
-        for (id, opened) in &kept {
-            if let Some(entry) = keyring.topic_key(id) {
+    pub(crate) fn new(kept: Vec<(Bytes, u64)>, topic_keys: &[Arc<TopicKeyEntry>]) -> Self {
+        let opened: HashMap<&[u8], u64> = kept.iter().map(|(id, opened)| (&id[..], *opened)).collect();
+        for entry in topic_keys {
+            if let Some(opened) = opened.get(&entry.id[..]) {
                 entry.go_on_from(*opened);
             }
         }
@@ -201,11 +202,10 @@ impl KeyWatch {
     }
 
     /// What the store is to be told: how much each key has opened, where that has changed.
-    pub(crate) fn changes(&self, keyring: &Keyring) -> Vec<Change> {
+    pub(crate) fn changes(&self, topic_keys: &[Arc<TopicKeyEntry>]) -> Vec<Change> {
         let mut kept = self.kept.lock();
-        let now: BTreeMap<_, _> = keyring
-            .topic_keys()
-            .into_iter()
+        let now: BTreeMap<_, _> = topic_keys
+            .iter()
             .map(|entry| (Bytes::copy_from_slice(&entry.id), entry.opened()))
             .filter(|(_, opened)| *opened > 0)
             .collect();
@@ -374,10 +374,14 @@ mod tests {
             topic_key("master", TopicKey::generate_master("m", Derived::ALL[0]).unwrap(), always),
             topic_key("pair", TopicKey::generate_x25519("p").unwrap(), always),
             topic_key("pairs", TopicKey::generate_master("p", Derived::X25519).unwrap(), always),
-        ];
-        let keyring = Keyring::new([], keys).unwrap();
+        ]
+        .map(TopicKeyEntry::shared);
+        let mut keyring = Keyring::default();
+        for key in &keys {
+            keyring.put_topic_key(key.clone());
+        }
         let kept = ["worn", "master", "pair", "pairs"].map(|id| (Bytes::from(id), SEALED_MAX)).to_vec();
-        let watch = KeyWatch::new(kept, &keyring);
+        let watch = KeyWatch::new(kept, &keys);
         assert_eq!(watch.look(&keyring, NOW), []);
         for id in ["fresh", "worn", "master", "pair", "pairs"] {
             keyring.topic_key(id.as_bytes()).unwrap().count_opened();
@@ -395,24 +399,19 @@ mod tests {
 
     #[test]
     fn the_store_is_told_what_has_changed_and_of_keys_that_are_gone() {
-        let keyring = Keyring::new([], ["a", "b"].map(|id| symmetric(id, Validity::default()))).unwrap();
-        let watch = KeyWatch::new(vec![("a".into(), 5), ("gone".into(), 7)], &keyring);
-        let changes = |keyring: &Keyring| -> Vec<(Bytes, u64)> {
+        let keys = ["a", "b"].map(|id| symmetric(id, Validity::default()).shared());
+        let watch = KeyWatch::new(vec![("a".into(), 5), ("gone".into(), 7)], &keys);
+        let changes = || -> Vec<(Bytes, u64)> {
             let used = |change| {
                 let Change::KeyUsed { key_id, opened } = change else { panic!("{change:?}") };
                 (key_id, opened)
             };
-            watch.changes(keyring).into_iter().map(used).collect()
+            watch.changes(&keys).into_iter().map(used).collect()
         };
-        assert_eq!(changes(&keyring), [("gone".into(), 0)]);
-        keyring.topic_key(b"a").unwrap().count_opened();
-        assert_eq!(changes(&keyring), [("a".into(), 6)]);
-        assert_eq!(changes(&keyring), []);
-        // After a reload the counts go on.
-        let fresh = Keyring::new([], [symmetric("a", Validity::default())]).unwrap();
-        fresh.carry_over(&keyring);
-        fresh.topic_key(b"a").unwrap().count_opened();
-        assert_eq!(changes(&fresh), [("a".into(), 7)]);
+        assert_eq!(changes(), [("gone".into(), 0)]);
+        keys[0].count_opened();
+        assert_eq!(changes(), [("a".into(), 6)]);
+        assert_eq!(changes(), []);
     }
 
     #[test]

@@ -1,9 +1,10 @@
 //! The key files that the configuration names, as a keyring.
 //!
-//! File names come in, the [`Opener`] of `ingress/` goes out. Always holds: an error says which key of the
+//! File names come in, what a keyring is made of goes out ([`Configured`]), and the [`Opener`] of `ingress/`. Always holds: an error says which key of the
 //! configuration, which file and what is wrong with it, and repeats nothing of what stands in the file. The
 //! configuration's id of a key counts, not the one that its file may hold.
 
+use crate::enrolment::{Configured, Kind, Ready};
 use crate::error::StartError;
 use crate::secrets::{KeyFile, Secrets};
 use sealmq_config::Config;
@@ -16,28 +17,34 @@ use sealmq_protocol::{TopicFilter, TopicName};
 use std::path::Path;
 use std::sync::Arc;
 
-/// Opens payloads with the keys of the configuration.
+/// Opens payloads with the keys of the configuration alone.
+#[cfg(test)]
 pub(crate) fn opener(config: &Config) -> Result<Opener, StartError> {
-    let Configured { senders, topic_keys, problems, notes, .. } = Configured::read(config);
+    Ok(opener_of(config, configured(config)?.keyring()))
+}
+
+/// Opens payloads with these keys.
+pub(crate) fn opener_of(config: &Config, keyring: Keyring) -> Opener {
+    let encryption = &config.encryption;
+    Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max)
+}
+
+/// Reads all keys of the configuration.
+pub(crate) fn configured(config: &Config) -> Result<Configured, StartError> {
+    let ReadKeys { configured, problems, notes, .. } = ReadKeys::of(config);
     if let Some(problem) = problems.into_iter().next() {
         return Err(problem);
     }
     for note in notes {
         tracing::warn!("{note}");
     }
-    let keyring = Keyring::new(senders, topic_keys).map_err(|error| StartError::Setting {
-        key: "sender and topic_key".to_owned(),
-        why: error.to_string(),
-    })?;
-    let encryption = &config.encryption;
-    Ok(Opener::new(keyring, encryption.max_clock_skew_s).keeping_derived(encryption.derived_keys_max))
+    Ok(configured)
 }
 
 /// The keys of a configuration, each file read once.
 #[derive(Default)]
-pub(crate) struct Configured {
-    senders: Vec<Sender>,
-    topic_keys: Vec<TopicKeyEntry>,
+pub(crate) struct ReadKeys {
+    configured: Configured,
     /// Everything that is wrong with the key files.
     pub(crate) problems: Vec<StartError>,
     /// What works and should not stay so.
@@ -46,8 +53,8 @@ pub(crate) struct Configured {
     pub(crate) kinds: Vec<Option<String>>,
 }
 
-impl Configured {
-    pub(crate) fn read(config: &Config) -> Self {
+impl ReadKeys {
+    pub(crate) fn of(config: &Config) -> Self {
         let mut read = Self::default();
         let secrets = match Secrets::of(config) {
             Ok(secrets) => secrets,
@@ -59,7 +66,8 @@ impl Configured {
         for (at, entry) in config.senders.iter().enumerate() {
             match sender(&secrets, entry) {
                 Ok((sender, is_secret)) => {
-                    read.senders.push(sender);
+                    let ready = Ready::Sender(Arc::new(sender), entry.bind);
+                    read.add(Kind::Sender, &entry.id, ready, &entry.topics);
                     if is_secret {
                         let file = entry.key.display();
                         read.notes.push(format!(
@@ -77,7 +85,8 @@ impl Configured {
                 Ok(key) => {
                     read.notes.extend(other_id(&key, entry).map(|note| format!("{setting}: {note}")));
                     read.kinds.push(Some(kind(&key)));
-                    read.topic_keys.push(topic_key(key, entry));
+                    let ready = Ready::TopicKey(topic_key(key, entry).shared());
+                    read.add(Kind::TopicKey, &entry.id, ready, &entry.topics);
                 }
                 Err(error) => {
                     read.kinds.push(None);
@@ -86,6 +95,14 @@ impl Configured {
             }
         }
         read
+    }
+
+    fn add(&mut self, kind: Kind, id: &str, ready: Ready, topics: &[TopicFilter]) {
+        if !self.configured.add(kind, id, ready, topics) {
+            let (key, why) =
+                ("sender and topic_key".to_owned(), format!("{} {id:?} is there twice", kind.name()));
+            self.problems.push(StartError::Setting { key, why });
+        }
     }
 }
 
@@ -119,10 +136,7 @@ fn sender_half(secrets: &Secrets, file: &Path) -> Result<(SenderPublicKey, bool)
 
 /// Reads a key that opens: a symmetric one, an X25519 pair, or a master of either.
 pub(crate) fn opening_key(secrets: &Secrets, file: &Path) -> Result<TopicKey, StartError> {
-    secret_key(&secrets.read(file)?, file, |bytes| match TopicKey::from_bytes(bytes) {
-        Err(KeyError::Master) => TopicKey::master_from_bytes(bytes, None),
-        read => read,
-    })
+    secret_key(&secrets.read(file)?, file, TopicKey::any_from_bytes)
 }
 
 /// Reads a master, with what its keys are for if that is known already.
@@ -158,7 +172,7 @@ fn sender(secrets: &Secrets, entry: &encryption::Sender) -> Result<(Sender, bool
     let sender = Sender {
         id: entry.id.clone().into_bytes(),
         key,
-        topics: topics(&entry.topics),
+        topics: topics(entry.topics.as_slice().into()),
         validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
     };
     Ok((sender, is_secret))
@@ -168,7 +182,7 @@ fn topic_key(key: TopicKey, entry: &encryption::TopicKey) -> TopicKeyEntry {
     TopicKeyEntry {
         id: entry.id.clone().into_bytes(),
         key,
-        topics: topics(&entry.topics),
+        topics: topics(entry.topics.as_slice().into()),
         validity: Validity { not_before: entry.not_before, not_after: entry.not_after },
         opened: OpenedCount::default(),
     }
@@ -232,10 +246,11 @@ fn other_id(key: &TopicKey, entry: &encryption::TopicKey) -> Option<String> {
 
 /// Topic filters as a set of topics.
 #[derive(Debug)]
-struct Filters(Box<[TopicFilter]>);
+struct Filters(Arc<[TopicFilter]>);
 
-fn topics(filters: &[TopicFilter]) -> Arc<dyn Topics> {
-    Arc::new(Filters(filters.into()))
+/// The topics that these filters match.
+pub(crate) fn topics(filters: Arc<[TopicFilter]>) -> Arc<dyn Topics> {
+    Arc::new(Filters(filters))
 }
 
 impl Topics for Filters {
@@ -291,13 +306,14 @@ mod tests {
     #[test]
     fn the_configuration_decides_id_topics_and_validity() {
         let folder = tempfile::tempdir().unwrap();
-        let opener = opener(&config(folder.path(), &public_sender(), &symmetric())).unwrap();
-        let sender = opener.keyring().sender(b"dev-7").unwrap();
+        let config = config(folder.path(), &public_sender(), &symmetric());
+        let keyring = configured(&config).unwrap().keyring();
+        let sender = keyring.sender(b"dev-7").unwrap();
         assert!(sender.topics.contains("plant/7"));
         assert!(!sender.topics.contains("office"));
         assert!(!sender.topics.contains("plant/#"), "no topic name");
         assert_eq!(sender.validity, Validity { not_before: None, not_after: Some(9) });
-        let key = opener.keyring().topic_key(b"plant-1").unwrap();
+        let key = keyring.topic_key(b"plant-1").unwrap();
         assert_eq!(key.key.id(), b"plant-1");
         assert_eq!(key.validity, Validity { not_before: Some(3), not_after: None });
     }
@@ -307,10 +323,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let secret = SenderKey::generate("dev-7").unwrap();
         let config = config(folder.path(), &secret.to_jwk().unwrap(), &symmetric());
-        let opener = opener(&config).unwrap();
-        let notes = Configured::read(&config).notes;
+        let keyring = configured(&config).unwrap().keyring();
+        let notes = ReadKeys::of(&config).notes;
         assert!(matches!(notes.as_slice(), [one] if one.contains("the sender's secret")), "{notes:?}");
-        assert_eq!(opener.keyring().sender(b"dev-7").unwrap().key, secret.public());
+        assert_eq!(keyring.sender(b"dev-7").unwrap().key, secret.public());
     }
 
     #[test]
@@ -337,21 +353,21 @@ mod tests {
             ),
         ] {
             let config = config(folder.path(), sender, topic_key);
-            let error = opener(&config).unwrap_err().to_string();
+            let error = configured(&config).unwrap_err().to_string();
             let file = folder.path().join(file).display().to_string();
             assert_eq!(error, expected.replace("{}", &file));
-            assert_eq!(Configured::read(&config).problems.len(), 1);
+            assert_eq!(ReadKeys::of(&config).problems.len(), 1);
         }
         let mut config = config(folder.path(), &public_sender(), &secret);
         config.topic_keys[0].source = KeySource::Key(folder.path().join("nowhere"));
-        let error = opener(&config).unwrap_err().to_string();
+        let error = configured(&config).unwrap_err().to_string();
         assert!(error.ends_with("nowhere: cannot read it: there is no such file or folder"), "{error}");
     }
 
     #[test]
     fn every_problem_is_found_at_once() {
         let folder = tempfile::tempdir().unwrap();
-        let read = Configured::read(&config(folder.path(), "x", "y"));
+        let read = ReadKeys::of(&config(folder.path(), "x", "y"));
         assert_eq!((read.problems.len(), read.kinds), (2, vec![None]));
     }
 
@@ -386,7 +402,7 @@ mod tests {
             "{mistaken}"
         );
         config.topic_keys[0].source = KeySource::Master { file: file.clone(), algorithm: None };
-        let read = Configured::read(&config);
+        let read = ReadKeys::of(&config);
         assert_eq!(read.kinds, [Some("master, X25519".to_owned())]);
         assert!(matches!(read.notes.as_slice(), [one] if one.contains("derive --id")), "{:?}", read.notes);
         let opener = opener(&config).unwrap();
@@ -410,7 +426,7 @@ mod tests {
             let config = config(folder.path(), sender, &symmetric());
             open(&config.senders[0].key);
             open(config.topic_keys[0].source.file());
-            let problems = Configured::read(&config).problems;
+            let problems = ReadKeys::of(&config).problems;
             assert_eq!(problems.len(), expected.len(), "{problems:?}");
             for (problem, setting) in problems.iter().zip(expected) {
                 let text = problem.to_string();

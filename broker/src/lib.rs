@@ -15,6 +15,7 @@
 //! then 2 and 1 again, outward. The API is [`cli::run`] with
 //! [`daemon::serve`]: this is a program, in a library so that it can be tested.
 
+mod admin;
 mod audit;
 mod auth;
 mod broker;
@@ -23,6 +24,7 @@ mod connection;
 pub mod daemon;
 mod delivery;
 mod egress;
+mod enrolment;
 mod error;
 mod failed_stamps;
 mod files;

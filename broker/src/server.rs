@@ -1,5 +1,6 @@
 //! Builds the broker, starts its listeners and tasks, and ends them in order.
 
+use crate::admin;
 use crate::audit::{self, Event};
 use crate::broker::{Broker, Rulebook};
 use crate::error::StartError;
@@ -17,6 +18,7 @@ use std::future::Future;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use tokio::task::JoinSet;
 
 /// Between two looks for retained messages that have expired.
 const RETAINED_SWEEP: Duration = Duration::from_secs(5);
@@ -35,7 +37,7 @@ pub(crate) async fn run(
     let rulebook = Rulebook::load(config, &config.listeners)?;
     let listeners = listener::bind_all(config)?;
     let (store, recovered) = keeper::open(config, accept_loss)?;
-    let broker = Arc::new(Broker::new(config, rulebook, Arc::new(store), recovered));
+    let broker = Arc::new(Broker::new(config, &rulebook, Arc::new(store), recovered));
     let no_thread = |why| StartError::file(&config.data_dir, format!("no threads for envelopes: {why}"));
     broker.verifier.start().map_err(no_thread)?;
     let (keeping, ended) = std::sync::mpsc::channel();
@@ -50,19 +52,13 @@ pub(crate) async fn run(
     let auditing = audit::start(&broker, config)?;
     warn_of_sealed_without_tls(config);
     log_identity(&broker.rules());
+    let mut tasks = JoinSet::new();
+    serve_admin(&broker, config, &mut tasks);
     listening(&listeners);
-    let mut tasks = tokio::task::JoinSet::new();
     for listener in listeners {
         tasks.spawn(listener.accept_all(broker.clone()));
     }
-    tasks.spawn(publish_due_wills(broker.clone()));
-    tasks.spawn(end_sessions(broker.clone()));
-    tasks.spawn(expire_retained(broker.clone()));
-    tasks.spawn(handout::follow_times(broker.clone()));
-    tasks.spawn(watch_store(broker.clone()));
-    tasks.spawn(key_watch::run(broker.clone()));
-    tasks
-        .spawn(sys_topics::publish_all(broker.clone(), Duration::from_secs(config.telemetry.sys_interval_s)));
+    look_after(&broker, config, &mut tasks);
 
     let mut stop = std::pin::pin!(stop);
     loop {
@@ -92,6 +88,29 @@ pub(crate) async fn run(
         tracing::warn!("the store is not closed in time; what was acknowledged is on disk");
     }
     Ok(())
+}
+
+/// Opens the admin socket; all else works without it.
+fn serve_admin(broker: &Arc<Broker>, config: &Config, tasks: &mut JoinSet<()>) {
+    match admin::Socket::bind(&config.data_dir) {
+        Ok(socket) => {
+            tracing::debug!(path = %socket.path().display(), "the admin socket is there");
+            tasks.spawn(admin::serve(socket, broker.clone()));
+        }
+        Err(error) => tracing::warn!("nobody can be enrolled at run time: {error}"),
+    }
+}
+
+/// Starts what is done by itself, all the time.
+fn look_after(broker: &Arc<Broker>, config: &Config, tasks: &mut JoinSet<()>) {
+    tasks.spawn(publish_due_wills(broker.clone()));
+    tasks.spawn(end_sessions(broker.clone()));
+    tasks.spawn(expire_retained(broker.clone()));
+    tasks.spawn(handout::follow_times(broker.clone()));
+    tasks.spawn(watch_store(broker.clone()));
+    tasks.spawn(key_watch::run(broker.clone()));
+    let every = Duration::from_secs(config.telemetry.sys_interval_s);
+    tasks.spawn(sys_topics::publish_all(broker.clone(), every));
 }
 
 /// Waits until everything that was recorded is in the audit.
@@ -151,7 +170,7 @@ async fn apply(broker: &Broker, config: Config, running: &Config) {
         Ok(rulebook) => {
             let mut events = rulebook.key_changes(&broker.rules());
             let (senders, topic_keys) = rulebook.declared().counts();
-            broker.replace_rules(rulebook);
+            broker.replace_rules(&rulebook);
             events.push(Event::Reloaded { senders, topic_keys });
             broker.audit.record_all(events);
             log_identity(&broker.rules());

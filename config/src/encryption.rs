@@ -57,6 +57,11 @@ pub enum Bind {
 impl Bind {
     const NAMES: [(&'static str, Self); 2] = [("client-id", Self::ClientId), ("user", Self::User)];
 
+    /// The one of this name.
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::NAMES.iter().find(|(known, _)| *known == name).map(|(_, bind)| *bind)
+    }
+
     /// Its name.
     pub fn name(self) -> &'static str {
         Self::NAMES.iter().find(|(_, bind)| *bind == self).map_or("", |(name, _)| name)

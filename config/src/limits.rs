@@ -73,6 +73,19 @@ pub struct Limits {
     pub failed_stamp_addresses_max: usize,
     /// Seconds that a shutdown may take; then what is left is cut off. Default: 10.
     pub shutdown_timeout_s: u64,
+    /// Senders that are enrolled or disabled at run time; one more is refused. As many that were removed are
+    /// remembered; then the one that was removed first is forgotten. Default: 100,000.
+    pub enrolled_senders_max: usize,
+    /// Topic keys that are enrolled or disabled at run time; one more is refused. Default: 10,000.
+    pub enrolled_topic_keys_max: usize,
+    /// Connections to the admin socket; one more is told so and closed. Default: 8.
+    pub admin_connections_max: usize,
+    /// Bytes of one request on the admin socket; a longer one is refused and its connection closed. Default:
+    /// 16 MiB.
+    pub admin_request_bytes_max: usize,
+    /// Seconds in which a whole request has to come, an answer to be taken, and a change to be kept; then the
+    /// connection is closed, or the answer says that the change is not kept yet. Default: 10.
+    pub admin_timeout_s: u64,
 }
 
 impl Limits {
@@ -118,6 +131,11 @@ impl Limits {
             failed_stamps_refuse_s: section.seconds("failed_stamps_refuse_s", 1..=86_400, 60),
             failed_stamp_addresses_max: section.count("failed_stamp_addresses_max", 1..=10_000_000, 10_000),
             shutdown_timeout_s: section.seconds("shutdown_timeout_s", 1..=3_600, 10),
+            enrolled_senders_max: section.count("enrolled_senders_max", 0..=10_000_000, 100_000),
+            enrolled_topic_keys_max: section.count("enrolled_topic_keys_max", 0..=10_000_000, 10_000),
+            admin_connections_max: section.count("admin_connections_max", 1..=1_024, 8),
+            admin_request_bytes_max: section.bytes("admin_request_bytes_max", 65_536..=(1 << 30), 16 << 20),
+            admin_timeout_s: section.seconds("admin_timeout_s", 1..=3_600, 10),
         }
     }
 }

@@ -63,7 +63,7 @@ impl fmt::Display for ByteSizeError {
 impl std::error::Error for ByteSizeError {}
 
 /// A point in time with its zone, as seconds since 1970; `None` for anything else and for times before.
-pub(crate) fn unix_seconds(text: &str) -> Option<u64> {
+pub fn unix_seconds(text: &str) -> Option<u64> {
     let time: jiff::Timestamp = text.parse().ok()?;
     u64::try_from(time.as_second()).ok()
 }

@@ -17,12 +17,14 @@ pub(crate) fn suggestion(path: &str, keys: &[Key]) -> String {
     format!("allowed here: {}", here.join(", "))
 }
 
-/// The key of the same name in another table, else the likest in the same table, else the likest anywhere.
+/// The key of the same name in another table, else the one whose table runs into its name so, as where one
+/// underscore is missing in a variable; else the likest in the same table, else the likest anywhere.
 pub(crate) fn meant<'k>(path: &str, keys: &'k [Key]) -> Option<&'k Key> {
     let path = without_indices(path);
     let (table, name) = path.rsplit_once('.').unwrap_or(("", &path));
     let here = || keys.iter().filter(|key| key.table() == table);
     only(keys.iter().filter(|key| key.name() == name))
+        .or_else(|| keys.iter().find(|key| format!("{}_{}", key.table(), key.name()) == name))
         .or_else(|| {
             nearest(name, here().map(Key::name)).and_then(|near| here().find(|key| key.name() == near))
         })

@@ -50,6 +50,11 @@ impl Derived {
         Self { generation_max: ciphers_max.div_ceil(2).max(1), ciphers: Mutex::default() }
     }
 
+    /// For how many there is room.
+    pub(crate) fn ciphers_max(&self) -> usize {
+        self.generation_max.saturating_mul(2)
+    }
+
     /// The cipher of this name, derived if it is not there. What cannot be derived is not remembered.
     pub(crate) fn cipher(&self, name: Name, derive: impl FnOnce() -> Option<Cipher>) -> Option<Arc<Cipher>> {
         if let Some(cipher) = self.find(name) {

@@ -1,9 +1,9 @@
 //! Who is enrolled, and which key opens what: key ids in, keys out.
 //!
-//! Built whole from the configuration and never changed; a reload builds another. Several keys of a topic
-//! are valid at once, so that a rotation needs no pause, since an envelope names its key. Always holds: an id
-//! is one sender's, and one topic key's. Which topics a key is for is asked of [`Topics`], since filters are
-//! MQTT's business.
+//! Built whole and never changed; whoever enrols somebody builds another, of entries that both share. Several
+//! keys of a topic are valid at once, so that a rotation needs no pause, since an envelope names its key.
+//! Always holds: an id is one sender's, and one topic key's. Which topics a key is for is asked of
+//! [`Topics`], since filters are MQTT's business.
 
 use std::collections::HashMap;
 use std::fmt;
@@ -84,13 +84,19 @@ impl TopicKeyEntry {
     pub fn go_on_from(&self, opened: u64) {
         self.opened.0.fetch_add(opened, Ordering::Relaxed);
     }
+
+    /// The entry in a form that several keyrings can share. Gives the key the entry's id.
+    pub fn shared(mut self) -> Arc<Self> {
+        self.key = self.key.with_id(self.id.clone());
+        Arc::new(self)
+    }
 }
 
 /// All senders and topic keys.
 #[derive(Debug, Default)]
 pub struct Keyring {
-    senders: HashMap<Bytes, Sender>,
-    topic_keys: HashMap<Bytes, TopicKeyEntry>,
+    senders: HashMap<Bytes, Arc<Sender>>,
+    topic_keys: HashMap<Bytes, Arc<TopicKeyEntry>>,
     /// The ids of the topic keys, as they were given.
     order: Vec<Bytes>,
 }
@@ -103,25 +109,38 @@ impl Keyring {
     ) -> Result<Self, KeyringError> {
         let mut keyring = Self::default();
         for sender in senders {
-            let id = Bytes::copy_from_slice(&sender.id);
-            if let Some(other) = keyring.senders.insert(id, sender) {
+            if let Some(other) = keyring.put_sender(Arc::new(sender)) {
                 return Err(KeyringError::DuplicateSender(printable(&other.id)));
             }
         }
-        for mut entry in topic_keys {
-            let id = Bytes::copy_from_slice(&entry.id);
-            entry.key = entry.key.with_id(entry.id.clone());
-            keyring.order.push(id.clone());
-            if let Some(other) = keyring.topic_keys.insert(id, entry) {
+        for entry in topic_keys {
+            if let Some(other) = keyring.put_topic_key(entry.shared()) {
                 return Err(KeyringError::DuplicateTopicKey(printable(&other.id)));
             }
         }
         Ok(keyring)
     }
 
+    /// Puts a sender in the place of the one that had his id, who comes back.
+    pub fn put_sender(&mut self, sender: Arc<Sender>) -> Option<Arc<Sender>> {
+        self.senders.insert(Bytes::copy_from_slice(&sender.id), sender)
+    }
+
+    /// The same with a topic key, to which [`TopicKeyEntry::shared`] has given its id: it is the last that was
+    /// given now.
+    pub fn put_topic_key(&mut self, entry: Arc<TopicKeyEntry>) -> Option<Arc<TopicKeyEntry>> {
+        let id = Bytes::copy_from_slice(&entry.id);
+        let before = self.topic_keys.insert(id.clone(), entry);
+        if before.is_some() {
+            self.order.retain(|other| *other != id);
+        }
+        self.order.push(id);
+        before
+    }
+
     /// The sender of this id, valid at present or not.
     pub fn sender(&self, id: &[u8]) -> Option<&Sender> {
-        self.senders.get(id)
+        self.senders.get(id).map(Arc::as_ref)
     }
 
     /// Whether nobody is enrolled.
@@ -131,7 +150,7 @@ impl Keyring {
 
     /// The topic key of this id, valid at present or not.
     pub fn topic_key(&self, id: &[u8]) -> Option<&TopicKeyEntry> {
-        self.topic_keys.get(id)
+        self.topic_keys.get(id).map(Arc::as_ref)
     }
 
     /// The key with which to seal for a topic at present, where there is one that anybody may know: of the
@@ -156,29 +175,19 @@ impl Keyring {
 
     /// All senders, in no order, since there can be very many.
     pub fn senders(&self) -> impl Iterator<Item = &Sender> {
-        self.senders.values()
+        self.senders.values().map(Arc::as_ref)
     }
 
     /// All topic keys, in the order of their ids.
     pub fn topic_keys(&self) -> Vec<&TopicKeyEntry> {
-        let mut topic_keys: Vec<_> = self.topic_keys.values().collect();
+        let mut topic_keys: Vec<_> = self.topic_keys.values().map(Arc::as_ref).collect();
         topic_keys.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         topic_keys
     }
 
-    /// Goes on counting where the keyring before this one was. What is opened with that one from now on is
-    /// not counted: a few messages at a reload, of billions.
-    pub fn carry_over(&self, before: &Self) {
-        for entry in before.topic_keys() {
-            if let Some(own) = self.topic_key(&entry.id) {
-                own.go_on_from(entry.opened());
-            }
-        }
-    }
-
     /// The sender of this id, and the id in a form that is cheap to pass on.
     pub(crate) fn enrolled(&self, id: &[u8]) -> Option<(&Bytes, &Sender)> {
-        self.senders.get_key_value(id)
+        self.senders.get_key_value(id).map(|(id, sender)| (id, sender.as_ref()))
     }
 }
 

@@ -18,7 +18,7 @@ use crate::envelope::{ECDH_ES_HKDF_256, ED25519, EDDSA, Envelope, STAMP_BYTES, S
 use crate::error::OpenError;
 use crate::key::{Agreement, SenderPublicKey, TopicKey};
 use crate::keyring::{Keyring, Sender};
-use crate::replay::{Mark, ReplayWindows};
+use crate::replay::{Claim, Mark, ReplayWindows};
 
 /// What a topic asks of its payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -61,6 +61,12 @@ impl Opener {
     #[must_use]
     pub fn keeping_derived(self, ciphers_max: usize) -> Self {
         Self { derived: Derived::new(ciphers_max), ..self }
+    }
+
+    /// One that works with other keys and is the same in everything else.
+    #[must_use]
+    pub fn with_keyring(&self, keyring: Keyring) -> Self {
+        Self::new(keyring, self.max_clock_skew_s).keeping_derived(self.derived.ciphers_max())
     }
 
     /// The keys it works with.
@@ -156,8 +162,7 @@ pub struct Verified<'a>(Identified<'a>);
 #[derive(Debug)]
 pub struct Unsealed {
     opened: Opened,
-    now: u64,
-    skew_s: u64,
+    claim: Claim,
 }
 
 impl Unsealed {
@@ -166,10 +171,15 @@ impl Unsealed {
         (&self.opened.sender, self.opened.mark)
     }
 
-    /// Takes the sender's number, unless it was taken meanwhile.
+    /// Whether it could still be taken; takes nothing.
+    pub fn check(&self, replay: &ReplayWindows) -> Result<(), OpenError> {
+        replay.check(&self.opened.sender, &self.claim)
+    }
+
+    /// Takes the sender's number, unless it was taken meanwhile, or the sender has another key now.
     pub fn take(self, replay: &ReplayWindows) -> Result<Opened, OpenError> {
-        let Self { opened, now, skew_s } = self;
-        replay.take(&opened.sender, opened.mark, now, skew_s)?;
+        let Self { opened, claim } = self;
+        replay.take(&opened.sender, &claim)?;
         Ok(opened)
     }
 }
@@ -177,16 +187,16 @@ impl Unsealed {
 impl Verified<'_> {
     /// Freshness, then the content.
     pub fn unseal(self, replay: &ReplayWindows, policy: Policy) -> Result<Unsealed, OpenError> {
-        let Identified { opener, payload, now, envelope, sender_id, .. } = self.0;
-        let skew_s = opener.max_clock_skew_s;
-        let mark = self.mark()?;
-        replay.check(sender_id, mark, now, skew_s)?;
+        let Identified { opener, payload, now, envelope, sender_id, sender, .. } = self.0;
+        let (mark, key, skew_s) = (self.mark()?, sender.key.to_bytes(), opener.max_clock_skew_s);
+        let claim = Claim { mark, key, now, skew_s };
+        replay.check(sender_id, &claim)?;
         let plaintext = match policy {
             Policy::Stamped => payload.slice_ref(envelope.content),
             Policy::Sealed => self.decrypted()?,
             Policy::EndToEnd => payload.clone(),
         };
-        Ok(Unsealed { opened: Opened { plaintext, sender: sender_id.clone(), mark }, now, skew_s })
+        Ok(Unsealed { opened: Opened { plaintext, sender: sender_id.clone(), mark }, claim })
     }
 
     /// What the envelope shows of its newness; a counter goes before a time, but the time has to hold too.

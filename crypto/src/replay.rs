@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use bytes::Bytes;
 
 use crate::error::OpenError;
-use crate::keyring::Keyring;
+use crate::key::SenderPublicKey;
 use crate::window::{Ahead, SenderWindow};
 
 /// What makes an envelope of a sender different from all others of his.
@@ -34,7 +34,35 @@ pub enum Mark {
 #[derive(Debug)]
 pub struct ReplayWindows {
     timed_stamps_max: usize,
-    senders: RwLock<HashMap<Bytes, Arc<Mutex<SenderWindow>>>>,
+    senders: RwLock<HashMap<Bytes, Arc<Mutex<Window>>>>,
+}
+
+/// The window of one sender.
+#[derive(Debug, Default)]
+struct Window {
+    taken: SenderWindow,
+    /// The key that the sender had before this window was begun: what it stamped may still be on its way.
+    barred: Option<[u8; 32]>,
+}
+
+impl Window {
+    fn check(&mut self, claim: &Claim, timed_stamps_max: usize) -> Result<(), OpenError> {
+        if self.barred == Some(claim.key) {
+            return Err(OpenError::BadStamp);
+        }
+        self.taken.check(claim.mark, claim.now, claim.skew_s, timed_stamps_max)
+    }
+}
+
+/// What an envelope would take.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Claim {
+    pub(crate) mark: Mark,
+    /// The public key that its stamp holds by.
+    pub(crate) key: [u8; 32],
+    /// Seconds since 1970.
+    pub(crate) now: u64,
+    pub(crate) skew_s: u64,
 }
 
 impl ReplayWindows {
@@ -45,7 +73,7 @@ impl ReplayWindows {
 
     /// Takes again what was taken before a restart, as read from a journal of [`crate::Opened::mark`].
     pub fn retake(&self, sender: &[u8], mark: Mark) {
-        self.locked(&Bytes::copy_from_slice(sender), |window| window.insert(mark));
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.taken.insert(mark));
     }
 
     /// What is remembered of this sender, to be kept over a restart.
@@ -54,7 +82,7 @@ impl ReplayWindows {
         let window = Arc::clone(senders.get(sender)?);
         drop(senders);
         let window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        Some(window.clone())
+        Some(window.taken.clone())
     }
 
     /// Up to which second no timed stamp of this sender is taken any more, remembered or not; nothing where
@@ -64,23 +92,23 @@ impl ReplayWindows {
         let window = Arc::clone(senders.get(sender)?);
         drop(senders);
         let window = window.lock().unwrap_or_else(PoisonError::into_inner);
-        window.forgotten_through()
+        window.taken.forgotten_through()
     }
 
     /// Takes no timed stamp of this sender of this second or before any more.
     pub fn forget_through(&self, sender: &[u8], through: u64) {
-        self.locked(&Bytes::copy_from_slice(sender), |window| window.forget_through(through));
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.taken.forget_through(through));
     }
 
     /// Sets marks of this sender aside, for whoever reads what [`Self::snapshot`] gave: they may be taken and
     /// not be written down. Changes nothing here.
     pub fn set_aside(&self, sender: &[u8], ahead: Ahead) {
-        self.locked(&Bytes::copy_from_slice(sender), |window| window.set_aside(ahead));
+        self.locked(&Bytes::copy_from_slice(sender), |window| window.taken.set_aside(ahead));
     }
 
     /// The numbers of a window that knows more in the place of those that are here; none are set aside.
     pub fn replace_numbers(&self, sender: &[u8], window: &SenderWindow) {
-        self.locked(&Bytes::copy_from_slice(sender), |present| present.replace_numbers(window));
+        self.locked(&Bytes::copy_from_slice(sender), |present| present.taken.replace_numbers(window));
     }
 
     /// The ids of all senders that have a window, in order.
@@ -93,39 +121,45 @@ impl ReplayWindows {
 
     /// Puts back what [`Self::snapshot`] gave, instead of what is there.
     pub fn restore(&self, sender: &[u8], window: SenderWindow) {
-        self.locked(&Bytes::copy_from_slice(sender), |present| *present = window);
+        self.locked(&Bytes::copy_from_slice(sender), |present| present.taken = window);
     }
 
     /// Forgets everything of a sender: for a device that was enrolled anew and counts from the start. What it
-    /// stamped with the same key before can be repeated after this, so the key has to be another.
-    pub fn forget(&self, sender: &[u8]) {
-        self.senders.write().unwrap_or_else(PoisonError::into_inner).remove(sender);
+    /// stamped with the same key before can be repeated after this, so the key has to be another; of the one
+    /// before nothing is taken any more, and be it verified already.
+    pub fn forget(&self, sender: &[u8], before: Option<&SenderPublicKey>) {
+        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+        senders.remove(sender);
+        if let Some(key) = before {
+            let window = Window { taken: SenderWindow::default(), barred: Some(key.to_bytes()) };
+            senders.insert(Bytes::copy_from_slice(sender), Arc::new(Mutex::new(window)));
+        }
     }
 
-    /// Forgets the senders that are not enrolled any more. Whoever enrols one of them again with the same key
-    /// lets through once more what he stamped before, so a sender comes back with another key.
-    pub fn forget_unknown(&self, keyring: &Keyring) {
+    /// Forgets the senders of whom nothing needs to be remembered: they are neither enrolled nor may they come
+    /// back with the key that they had.
+    pub fn forget_unknown(&self, is_known: impl Fn(&[u8]) -> bool) {
         let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
-        senders.retain(|id, _| keyring.sender(id).is_some());
+        senders.retain(|id, _| is_known(id));
     }
 
     /// Whether the mark could be taken now; takes nothing.
-    pub(crate) fn check(&self, sender: &Bytes, mark: Mark, now: u64, skew_s: u64) -> Result<(), OpenError> {
-        self.locked(sender, |window| window.check(mark, now, skew_s, self.timed_stamps_max))
+    pub(crate) fn check(&self, sender: &Bytes, claim: &Claim) -> Result<(), OpenError> {
+        self.locked(sender, |window| window.check(claim, self.timed_stamps_max))
     }
 
     /// Takes the mark, unless somebody did since it was checked.
-    pub(crate) fn take(&self, sender: &Bytes, mark: Mark, now: u64, skew_s: u64) -> Result<(), OpenError> {
+    pub(crate) fn take(&self, sender: &Bytes, claim: &Claim) -> Result<(), OpenError> {
         self.locked(sender, |window| {
-            window.check(mark, now, skew_s, self.timed_stamps_max)?;
-            window.insert(mark);
+            window.check(claim, self.timed_stamps_max)?;
+            window.taken.insert(claim.mark);
             Ok(())
         })
     }
 
     /// Runs on the sender's window, made if there is none. A panic elsewhere leaves no window half changed
     /// in a way that lets a mark through twice, so a poisoned lock is used on.
-    fn locked<T>(&self, sender: &Bytes, run: impl FnOnce(&mut SenderWindow) -> T) -> T {
+    fn locked<T>(&self, sender: &Bytes, run: impl FnOnce(&mut Window) -> T) -> T {
         let known = self.senders.read().unwrap_or_else(PoisonError::into_inner).get(sender).cloned();
         let window = known.unwrap_or_else(|| {
             let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);

@@ -8,6 +8,7 @@ mod audit;
 mod batches;
 mod confidential;
 pub(crate) mod egress;
+mod enrolment;
 mod failed_stamps;
 mod keys;
 mod keys_handed_out;

@@ -132,10 +132,17 @@ pub(crate) struct Key {
 pub(crate) enum KeyChange {
     /// A reload brought it.
     Added,
-    /// A reload took it away.
+    /// A reload, or an operator at run time, took it away.
     Removed,
-    /// A reload brought another of the same id, or other topics or times for it.
+    /// A reload, or an operator at run time, brought another of the same id, or other topics or times for it; or
+    /// a sender counts from the start.
     Changed,
+    /// An operator brought it at run time.
+    Enrolled,
+    /// An operator took its rights away.
+    Disabled,
+    /// An operator gave them back.
+    Enabled,
     /// Its time is nearly over.
     EndingSoon,
     /// Its time is over.
@@ -248,6 +255,9 @@ impl KeyChange {
             Self::Added => "added",
             Self::Removed => "removed",
             Self::Changed => "changed",
+            Self::Enrolled => "enrolled",
+            Self::Disabled => "disabled",
+            Self::Enabled => "enabled",
             Self::EndingSoon => "ending-soon",
             Self::Ended => "ended",
             Self::UsedUpSoon => "used-up-soon",

@@ -15,8 +15,7 @@ mod queue;
 pub(crate) mod verify;
 mod writer;
 
-pub(crate) use event::{Event, Whose};
-pub(crate) use event::{KeyChange, KeyKind};
+pub(crate) use event::{Event, KeyChange, KeyKind, Whose};
 pub(crate) use keys::{Declared, changes};
 pub(crate) use writer::start;
 

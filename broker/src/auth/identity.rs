@@ -56,7 +56,8 @@ impl Fingerprint {
         Self(bytes)
     }
 
-    pub(super) fn of_key(key: &SenderPublicKey) -> Self {
+    /// Of a sender's key.
+    pub(crate) fn of_key(key: &SenderPublicKey) -> Self {
         Self::of(&key.to_cose_key())
     }
 }

@@ -155,7 +155,7 @@ fn only_master(folder: &Path) -> Result<PathBuf, CommandError> {
     }
 }
 
-fn parse_derived(name: &str) -> Result<Derived, String> {
+pub(super) fn parse_derived(name: &str) -> Result<Derived, String> {
     Derived::from_name(name).ok_or_else(|| {
         let names: Vec<_> = Derived::ALL.into_iter().map(Derived::name).collect();
         format!("one of {}", names.join(", "))

@@ -10,6 +10,7 @@ mod check;
 mod client;
 mod counter;
 mod derive;
+mod enrol;
 pub(crate) mod greeting;
 mod identity;
 mod import_mosquitto;
@@ -70,6 +71,8 @@ enum Command {
     ImportMosquitto(import_mosquitto::ImportMosquittoArguments),
     /// Make a key for a sender or for topics
     Keys(keys::KeysArguments),
+    /// Add, disable, remove senders and topic keys while it runs
+    Enrol(enrol::EnrolArguments),
     /// Make an envelope: plaintext from stdin, envelope to stdout
     Seal(seal::SealArguments),
     /// Open an envelope: envelope from stdin, plaintext to stdout
@@ -151,6 +154,7 @@ pub fn run(serve: impl FnOnce(&ServeOptions) -> anyhow::Result<()>) -> ExitCode 
         Some(Command::Audit(arguments)) => audit::run(&arguments, options),
         Some(Command::ImportMosquitto(arguments)) => import_mosquitto::run(&arguments, options),
         Some(Command::Keys(arguments)) => keys::run(&arguments, options),
+        Some(Command::Enrol(arguments)) => enrol::run(&arguments, options),
         Some(Command::Seal(arguments)) => seal::run(&arguments),
         Some(Command::Open(arguments)) => open::run(&arguments),
         Some(Command::Pub(arguments)) => publish::run(&arguments),

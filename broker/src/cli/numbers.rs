@@ -36,6 +36,16 @@ pub(super) fn counted(number: u64, one: &str) -> String {
     format!("{} {one}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
+/// When a key may be used, in words.
+pub(super) fn validity(not_before: Option<u64>, not_after: Option<u64>) -> String {
+    let date = |word: &str, seconds: Option<u64>| {
+        let time = jiff::Timestamp::from_second(i64::try_from(seconds?).ok()?).ok()?;
+        Some(format!("{word} {time}"))
+    };
+    let ends = [date("from", not_before), date("until", not_after)];
+    ends.into_iter().flatten().collect::<Vec<_>>().join(" ")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -70,7 +70,8 @@ impl ServeOptions {
             | Command::Check(_)
             | Command::Store(_)
             | Command::Audit(_)
-            | Command::ImportMosquitto(_) => true,
+            | Command::ImportMosquitto(_)
+            | Command::Enrol(_) => true,
             Command::Keys(_) => Self { config_file: None, ..self.clone() } == Self::default(),
             Command::Seal(_)
             | Command::Open(_)

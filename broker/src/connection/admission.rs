@@ -324,7 +324,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Sets the mark of an envelope aside whose message the store will not keep. From when on it is.
     fn cover(&mut self, receipt: Receipt, examined: &Examined, now: Now) -> Option<Position> {
         let broker = &self.broker;
-        let (sender, mark) = examined.mark().filter(|_| broker.store.keeps())?;
+        let could_be_taken = || broker.store.keeps() && examined.could_be_taken(&broker.replay);
+        let (sender, mark) = examined.mark().filter(|_| could_be_taken())?;
         let message = examined.submission();
         let is_kept = (receipt.exactly_once().is_some() && self.session.is_stored())
             || broker.router.will_keep(message, &mut self.turn);

@@ -128,7 +128,7 @@ impl Client {
 
 fn broker(config: &Config, store: Arc<Store>) -> Arc<Broker> {
     let rulebook = Rulebook::for_tests(config);
-    Arc::new(Broker::new(config, rulebook, store, Recovered::default()))
+    Arc::new(Broker::new(config, &rulebook, store, Recovered::default()))
 }
 
 fn retained_will() -> Will {
@@ -265,7 +265,7 @@ async fn a_subscription_that_is_not_permitted_any_more_does_not_outlive_a_failed
     let topics = vec!["b/#".parse().unwrap()];
     let (access, permission) = (Access::All, Permission::Allow);
     config.acl = vec![AclRule { user: None, client: None, access, permission, topics }];
-    broker.replace_rules(Rulebook::for_tests(&config));
+    broker.replace_rules(&Rulebook::for_tests(&config));
     Client::greet(&broker, Version::V5, Some(10)).await.expect_closed().await;
     let mut client = Client::greet(&broker, Version::V5, None).await;
     assert!(matches!(client.receive().await, Packet::ConnAck(ack) if ack.session_present));
@@ -297,7 +297,7 @@ async fn a_will_that_is_due_is_published_though_its_client_is_back_before_anybod
     let manual = Manual { store: Arc::new(store), disk, committer: Mutex::new(committer) };
     let config = Config::default();
     let rulebook = Rulebook::for_tests(&config);
-    let broker = Arc::new(Broker::new(&config, rulebook, manual.store.clone(), recovered));
+    let broker = Arc::new(Broker::new(&config, &rulebook, manual.store.clone(), recovered));
     let mut client = Client::greet(&broker, Version::V311, None).await;
     for _ in 0..10 {
         tokio::task::yield_now().await;

@@ -80,6 +80,18 @@ impl SetAside {
         position
     }
 
+    /// Runs what makes the store forget these senders, and everybody else: nothing of theirs is set aside in
+    /// between, or after.
+    pub(crate) fn forget<T>(&self, forgotten: &[Bytes], run: impl FnOnce() -> T) -> T {
+        let mut senders = self.0.lock();
+        let done = run();
+        for sender in forgotten {
+            senders.numbers.remove(sender);
+            senders.times.remove(sender);
+        }
+        done
+    }
+
     /// A mark of this sender is written down with its message: the sender does not rest.
     pub(crate) fn touch(&self, sender: &Bytes, now: Instant) {
         if let Some(step) = self.0.lock().numbers.get_mut(sender) {

@@ -95,6 +95,11 @@ impl Examined {
         &self.inquiry.submission
     }
 
+    /// Whether the sender's number could still be taken, as far as is known now.
+    pub(crate) fn could_be_taken(&self, replay: &ReplayWindows) -> bool {
+        self.unsealed.as_ref().is_ok_and(|unsealed| unsealed.check(replay).is_ok())
+    }
+
     /// Takes the sender's number, and makes a message of what was in the envelope.
     pub(crate) fn finish(self, replay: &ReplayWindows) -> Result<Admitted, Refused> {
         let Self { inquiry, fingerprint, unsealed } = self;

@@ -24,7 +24,7 @@ use message::{Message, Submission};
 pub(crate) use policy::Policies;
 use policy::Rule;
 use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
-use sealmq_crypto::{Envelope, Mark, OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::collections::HashMap;
@@ -172,20 +172,23 @@ impl Refusal {
 }
 
 impl Ingress {
-    /// Rules and keys as configured; of the senders, which are bound to a client.
-    pub(crate) fn new<'a>(
+    /// Rules and keys as configured, and which senders are bound to a client, by their ids.
+    pub(crate) fn new(
         policies: Vec<encryption::Policy>,
-        senders: impl IntoIterator<Item = &'a encryption::Sender>,
         opener: Opener,
+        binds: HashMap<Vec<u8>, Bind>,
     ) -> Self {
-        let bound = |sender: &encryption::Sender| Some((sender.id.clone().into_bytes(), sender.bind?));
-        let binds = senders.into_iter().filter_map(bound).collect();
         Self { policies: Arc::new(Policies::new(policies)), opener, binds }
     }
 
     /// What a payload must be, by topic, and where it may go.
     pub(crate) fn policies(&self) -> &Arc<Policies> {
         &self.policies
+    }
+
+    /// The same rules with other keys.
+    pub(crate) fn with_keys(&self, keyring: Keyring, binds: HashMap<Vec<u8>, Bind>) -> Self {
+        Self { policies: self.policies.clone(), opener: self.opener.with_keyring(keyring), binds }
     }
 
     /// The keys, to tell which senders are still enrolled.

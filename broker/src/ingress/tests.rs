@@ -11,7 +11,7 @@ fn ingress(policies: &[(&str, Payload)]) -> Ingress {
         egress: sealmq_config::egress::Egress::Secure,
     });
     let config = sealmq_config::Config::default();
-    Ingress::new(policies.collect(), &[], crate::keys::opener(&config).unwrap())
+    Ingress::new(policies.collect(), crate::keys::opener(&config).unwrap(), HashMap::new())
 }
 
 fn now() -> Now {

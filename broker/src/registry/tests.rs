@@ -36,7 +36,7 @@ async fn a_session_without_a_record_is_ended_after_a_start() {
     assert_eq!(recovered.half_ended, [session]);
     let config = Config::default();
     let rulebook = Rulebook::for_tests(&config);
-    let broker = Broker::new(&config, rulebook, Arc::new(store), recovered);
+    let broker = Broker::new(&config, &rulebook, Arc::new(store), recovered);
     let mut ending = pin!(broker.registry.end_waiting_sessions());
     while ending.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending() {
         committer.step().unwrap();

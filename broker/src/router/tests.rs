@@ -21,7 +21,7 @@ use std::time::Instant;
 fn broker() -> Broker {
     let config = Config::default();
     let rulebook = Rulebook::for_tests(&config);
-    Broker::new(&config, rulebook, Arc::new(Store::memory()), Recovered::default())
+    Broker::new(&config, &rulebook, Arc::new(Store::memory()), Recovered::default())
 }
 
 /// A broker with a store that writes when its committer is told to, and of which so much may be pending.
@@ -31,7 +31,7 @@ fn stored(pending: usize, change: impl FnOnce(&mut Config)) -> (Broker, Arc<Simu
     let disk = Arc::new(SimulatedDisk::default());
     let (store, recovered, committer) = Store::over(disk.clone(), Durability::Sync, pending).unwrap();
     let rulebook = Rulebook::for_tests(&config);
-    (Broker::new(&config, rulebook, Arc::new(store), recovered), disk, committer)
+    (Broker::new(&config, &rulebook, Arc::new(store), recovered), disk, committer)
 }
 
 /// As [`member`], and has read that nothing waits for it.

@@ -87,7 +87,7 @@ pub(super) struct World {
 fn start(disk: &Arc<SimulatedDisk>, durability: Durability, config: &Config) -> (Arc<Broker>, Committer) {
     let (store, recovered, committer) = Store::over(disk.clone(), durability, 1 << 20).unwrap();
     let rulebook = Rulebook::for_tests(config);
-    (Arc::new(Broker::new(config, rulebook, Arc::new(store), recovered)), committer)
+    (Arc::new(Broker::new(config, &rulebook, Arc::new(store), recovered)), committer)
 }
 
 impl World {

@@ -208,7 +208,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn ops() -> impl Strategy<Value = Ops> {
-        let key = (0..10_u8, proptest::collection::vec(any::<u8>(), 0..20));
+        let key = (0..11_u8, proptest::collection::vec(any::<u8>(), 0..20));
         let key = key.prop_map(|(keyspace, key)| (Keyspace::of(keyspace).unwrap(), key));
         let value = proptest::option::of(proptest::collection::vec(any::<u8>(), 0..50));
         proptest::collection::btree_map(key, value, 0..20)

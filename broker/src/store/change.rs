@@ -2,6 +2,7 @@
 
 use super::record::SessionRecord;
 use crate::delivery::{Place, SessionId, Subscription, Terms};
+use crate::enrolment::{Name, Record};
 use crate::ingress::message::Message;
 use bytes::Bytes;
 use bytestring::ByteString;
@@ -148,6 +149,15 @@ pub(crate) enum Change {
         /// How many.
         opened: u64,
     },
+    /// A sender or a topic key was enrolled at run time, or what is kept of one is another.
+    Enrolled(Box<Record>),
+    /// Nothing is kept any more of a sender or a topic key.
+    Disenrolled(Box<Name>),
+    /// What was taken of a sender is forgotten: it counts anew.
+    WindowForgotten {
+        /// Whose.
+        sender: Bytes,
+    },
 }
 
 /// The sessions that a message is for.
@@ -192,7 +202,10 @@ impl Change {
             | Self::Taken { .. }
             | Self::SetAside { .. }
             | Self::Settled { .. }
-            | Self::KeyUsed { .. } => None,
+            | Self::KeyUsed { .. }
+            | Self::Enrolled(_)
+            | Self::Disenrolled(_)
+            | Self::WindowForgotten { .. } => None,
         }
     }
 
@@ -207,6 +220,7 @@ impl Change {
                 CHANGE_BYTES + message.size() + several
             }
             Self::Retained { message: Some(message), .. } => CHANGE_BYTES + message.size(),
+            Self::Enrolled(record) => 4 * CHANGE_BYTES + record.size(),
             Self::Session(record) => 4 * CHANGE_BYTES + record.bytes(),
             Self::Subscribed { subscription, .. } => 4 * CHANGE_BYTES + subscription.filter.wire_bytes(),
             Self::Unsubscribed { filter, .. } => 4 * CHANGE_BYTES + filter.wire_bytes(),
@@ -223,7 +237,9 @@ impl Change {
             | Self::Forgotten { .. }
             | Self::Taken { .. }
             | Self::SetAside { .. }
-            | Self::KeyUsed { .. } => CHANGE_BYTES,
+            | Self::KeyUsed { .. }
+            | Self::Disenrolled(_)
+            | Self::WindowForgotten { .. } => CHANGE_BYTES,
             // What is copied of timed stamps is not kept.
             Self::Settled { .. } => 4 * CHANGE_BYTES,
         }

@@ -11,9 +11,11 @@ use super::dying::{Dying, Left};
 use super::engine::{Engine, EngineError};
 use super::layout::{self, Keyspace, ReplayKey};
 use super::record::{
-    Entry, Flight, FlightState, SessionRecord, decode_message, encode_message, encode_subscription,
+    Entry, Flight, FlightState, SessionRecord, decode_message, encode_enrolled, encode_message,
+    encode_subscription,
 };
 use crate::delivery::{Place, SessionId};
+use crate::enrolment::Record;
 use crate::ingress::message::Message;
 use crate::now::Clock;
 use bytes::Bytes;
@@ -175,10 +177,7 @@ impl Making<'_> {
                 self.put_fresh(Keyspace::Inflight, key, flight.encode());
             }
             Change::Released { session, sequence, place } => {
-                let flight = Flight { sequence: *sequence, place: *place, state: FlightState::Released };
-                let key = layout::packet_key(*session, packet_id(*sequence));
-                self.put(Keyspace::Inflight, key, flight.encode());
-                self.remove(*session, *place)?;
+                self.take_released(*session, *sequence, *place)?;
             }
             Change::Done { session, sequence, place } => {
                 self.delete_fresh(Keyspace::Inflight, layout::packet_key(*session, packet_id(*sequence)));
@@ -210,8 +209,18 @@ impl Making<'_> {
                 self.change_window(sender, |windows| windows.replace_numbers(sender, window))?;
             }
             Change::KeyUsed { key_id, opened } => self.take_key_used(key_id, *opened),
+            Change::Enrolled(record) => self.take_enrolled(record),
+            Change::Disenrolled(name) => self.delete(Keyspace::Enrolled, layout::enrolled_key(name)),
+            Change::WindowForgotten { sender } => self.forget_sender(sender)?,
         }
         Ok(())
+    }
+
+    fn take_released(&mut self, session: SessionId, sequence: u64, place: Place) -> Result<(), EngineError> {
+        let flight = Flight { sequence, place, state: FlightState::Released };
+        let key = layout::packet_key(session, packet_id(sequence));
+        self.put(Keyspace::Inflight, key, flight.encode());
+        self.remove(session, place)
     }
 
     fn take_session(&mut self, record: &SessionRecord) {
@@ -222,6 +231,10 @@ impl Making<'_> {
     fn take_key_used(&mut self, key_id: &[u8], opened: u64) {
         let value = (opened > 0).then(|| opened.to_be_bytes().into());
         self.ops.insert((Keyspace::Meta, layout::key_used_key(key_id)), value);
+    }
+
+    fn take_enrolled(&mut self, record: &Record) {
+        self.put(Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(record));
     }
 
     /// No other session may ever have this number.
@@ -372,7 +385,7 @@ impl Making<'_> {
         let key = layout::window_key(sender);
         let windows = &self.fold.windows;
         if windows.snapshot(sender).is_none()
-            && let Some(kept) = self.engine.get(Keyspace::Replay, &key)?
+            && let Some(kept) = self.value(&(Keyspace::Replay, key.clone()))?
         {
             let malformed = || EngineError::Corrupt("a replay window is not of a form that is known".into());
             windows.restore(sender, SenderWindow::from_bytes(&kept).ok_or_else(malformed)?);
@@ -397,6 +410,24 @@ impl Making<'_> {
             ControlFlow::Continue(())
         })?;
         for key in gone {
+            self.delete(Keyspace::Replay, key);
+        }
+        Ok(())
+    }
+
+    /// A sender counts anew: its window goes, and its stamps with it, of this batch and of those before.
+    fn forget_sender(&mut self, sender: &[u8]) -> Result<(), EngineError> {
+        self.fold.windows.forget(sender, None);
+        let prefix = layout::stamps_prefix(sender);
+        let is_its = |key: &[u8]| key.starts_with(&prefix);
+        let from = (Keyspace::Replay, prefix.clone());
+        let put = self.ops.range(from..).take_while(|((of, key), _)| *of == Keyspace::Replay && is_its(key));
+        let mut gone: Vec<Vec<u8>> = put.map(|((_, key), _)| key.clone()).collect();
+        self.engine.scan(Keyspace::Replay, &prefix, &prefix, &mut |key, _| {
+            gone.push(key.to_vec());
+            ControlFlow::Continue(())
+        })?;
+        for key in gone.into_iter().chain([layout::window_key(sender)]) {
             self.delete(Keyspace::Replay, key);
         }
         Ok(())

@@ -13,8 +13,10 @@
 //! | `inbound` | session, packet id | nothing: QoS 2 received and not released |
 //! | `retained` | topic | the message |
 //! | `replay` | sender | the window of counters; and a key for each timed stamp |
+//! | `enrolled` | kind, id | [`crate::enrolment::Record`]: who was enrolled, disabled or removed at run time |
 
 use crate::delivery::SessionId;
+use crate::enrolment::{Kind, Name};
 use sealmq_protocol::packet::PacketId;
 use sealmq_protocol::{SubscriptionFilter, TopicName};
 
@@ -53,11 +55,12 @@ pub(crate) enum Keyspace {
     Inbound = 7,
     Retained = 8,
     Replay = 9,
+    Enrolled = 10,
 }
 
 impl Keyspace {
     /// All, in the order of their numbers.
-    pub(crate) const ALL: [Self; 10] = [
+    pub(crate) const ALL: [Self; 11] = [
         Self::Meta,
         Self::Session,
         Self::Subscription,
@@ -68,6 +71,7 @@ impl Keyspace {
         Self::Inbound,
         Self::Retained,
         Self::Replay,
+        Self::Enrolled,
     ];
 
     /// The one with this number.
@@ -93,6 +97,7 @@ impl Keyspace {
             Self::Inbound => "inbound",
             Self::Retained => "retained",
             Self::Replay => "replay",
+            Self::Enrolled => "enrolled",
         }
     }
 }
@@ -176,6 +181,18 @@ pub(crate) fn key_used_key(key_id: &[u8]) -> Vec<u8> {
 /// The id of the topic key of such a key.
 pub(crate) fn parse_key_used_key(key: &[u8]) -> Option<&[u8]> {
     key.strip_prefix(META_KEY_USED)
+}
+
+/// Of a sender or a topic key.
+pub(crate) fn enrolled_key(name: &Name) -> Vec<u8> {
+    [&[name.kind as u8][..], name.id.as_bytes()].concat()
+}
+
+/// Whose such a key is.
+pub(crate) fn parse_enrolled_key(key: &[u8]) -> Option<Name> {
+    let (kind, id) = key.split_first()?;
+    let kind = Kind::ALL.into_iter().find(|known| *known as u8 == *kind)?;
+    Name::new(kind, std::str::from_utf8(id).ok()?)
 }
 
 /// What begins with a sender: its length, its id, and what it is about.

@@ -12,9 +12,10 @@ use super::health::Health;
 use super::layout::{self, Keyspace, ReplayKey, SCHEMA};
 use super::log::Log;
 use super::read::corrupt;
-use super::record::{SessionRecord, decode_message, decode_subscription};
+use super::record::{SessionRecord, decode_enrolled, decode_message, decode_subscription};
 use super::{Durability, Kept, OpenError, Store};
 use crate::delivery::{SessionId, Subscription};
+use crate::enrolment::Record;
 use crate::ingress::message::Message;
 use crate::now::Clock;
 use bytes::Bytes;
@@ -47,6 +48,8 @@ pub(crate) struct Recovered {
     pub(crate) stamps: Vec<(Bytes, Mark)>,
     /// How many contents each topic key has opened.
     pub(crate) keys_used: Vec<(Bytes, u64)>,
+    /// Who was enrolled, disabled or removed at run time.
+    pub(crate) enrolled: Vec<Record>,
     /// Sessions that have something and no record: their client had begun another, and their end was not
     /// written yet.
     pub(crate) half_ended: Vec<SessionId>,
@@ -204,6 +207,12 @@ fn recover(engine: &dyn Engine, clock: Clock) -> Result<(Recovered, Vec<SessionI
         recovered.retained.push(Arc::new(decode_message(value, clock).ok()?));
         Some(())
     })?;
+    recover_senders(engine, &mut recovered)?;
+    Ok((recovered, dying))
+}
+
+/// Reads who was enrolled, and what was taken of whom.
+fn recover_senders(engine: &dyn Engine, recovered: &mut Recovered) -> Result<(), EngineError> {
     each(engine, Keyspace::Replay, &[], |key, value| {
         match layout::parse_replay_key(&key)? {
             ReplayKey::Window(sender) => {
@@ -217,7 +226,10 @@ fn recover(engine: &dyn Engine, clock: Clock) -> Result<(Recovered, Vec<SessionI
         }
         Some(())
     })?;
-    Ok((recovered, dying))
+    each(engine, Keyspace::Enrolled, &[], |key, value| {
+        recovered.enrolled.push(decode_enrolled(layout::parse_enrolled_key(&key)?, value).ok()?);
+        Some(())
+    })
 }
 
 /// Hands over each key and value in memory of its own; `None` from `take` says that they make no sense.

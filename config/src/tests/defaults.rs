@@ -46,6 +46,11 @@ fn limits() -> Limits {
         failed_stamps_refuse_s: 60,
         failed_stamp_addresses_max: 10_000,
         shutdown_timeout_s: 10,
+        enrolled_senders_max: 100_000,
+        enrolled_topic_keys_max: 10_000,
+        admin_connections_max: 8,
+        admin_request_bytes_max: 16 * MIB,
+        admin_timeout_s: 10,
     }
 }
 

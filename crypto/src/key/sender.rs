@@ -143,6 +143,18 @@ impl SenderPublicKey {
         jwk::thumbprint(Curve::Ed25519, &self.key.to_bytes())
     }
 
+    /// The key under another id.
+    #[must_use]
+    pub fn with_id(mut self, id: impl Into<Vec<u8>>) -> Self {
+        self.id = id.into();
+        self
+    }
+
+    /// The 32 bytes of RFC 8032.
+    pub(crate) fn to_bytes(&self) -> [u8; 32] {
+        self.key.to_bytes()
+    }
+
     /// The id that came with the key.
     pub fn id(&self) -> &[u8] {
         &self.id

@@ -176,6 +176,14 @@ impl TopicKey {
         }
     }
 
+    /// Reads a key, or a master that says it is one.
+    pub fn any_from_bytes(bytes: &[u8]) -> Result<Self, KeyError> {
+        match Self::from_bytes(bytes) {
+            Err(KeyError::Master) => Self::master_from_bytes(bytes, None),
+            read => read,
+        }
+    }
+
     /// What the keys derived from a master are for; nothing if this is no master.
     pub const fn derives(&self) -> Option<Derived> {
         match &self.kind {

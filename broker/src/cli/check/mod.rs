@@ -5,13 +5,14 @@
 
 use super::greeting::{durability, kind};
 use super::layout::Layout;
+use super::numbers::validity;
 use super::{CommandError, ServeOptions, complain, say};
 use crate::auth::Auth;
 use crate::egress;
 use crate::error::StartError;
 use crate::identity;
 use crate::key_watch::endings;
-use crate::keys::Configured;
+use crate::keys::ReadKeys;
 use crate::listener::{development, tls};
 use crate::now::Now;
 use crate::secrets::Secrets;
@@ -74,7 +75,7 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
     };
     let keys_to_come = is_development && config.senders.iter().all(|sender| !sender.key.exists());
     if !keys_to_come {
-        let read = Configured::read(config);
+        let read = ReadKeys::of(config);
         errors.extend(read.problems);
         notes.extend(read.notes);
         notes.extend(endings(config, Now::read().unix_s).iter().map(ToString::to_string));
@@ -316,15 +317,6 @@ fn counted(number: usize, what: &str) -> String {
     if number == 1 { format!("1 {what}") } else { format!("{number} {what}s") }
 }
 
-fn validity(not_before: Option<u64>, not_after: Option<u64>) -> String {
-    let date = |word: &str, seconds: Option<u64>| {
-        let time = jiff::Timestamp::from_second(i64::try_from(seconds?).ok()?).ok()?;
-        Some(format!("{word} {time}"))
-    };
-    let ends = [date("from", not_before), date("until", not_after)];
-    ends.into_iter().flatten().collect::<Vec<_>>().join(" ")
-}
-
 /// Pushes a row for each field that differs. The pattern names every field, so that none can be forgotten.
 macro_rules! push_changed {
     ($rows:ident, $section:literal, $kind:ident { $($field:ident),* $(,)? }, $own:expr) => {
@@ -372,9 +364,19 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             failed_stamps_refuse_s,
             failed_stamp_addresses_max,
             shutdown_timeout_s,
+            enrolled_senders_max,
+            enrolled_topic_keys_max,
+            admin_connections_max,
+            admin_request_bytes_max,
+            admin_timeout_s,
         },
         &config.limits
     );
+    push_changed_mqtt(config, &mut rows);
+    rows
+}
+
+fn push_changed_mqtt(config: &Config, rows: &mut Vec<[String; 3]>) {
     push_changed!(
         rows,
         "mqtt",
@@ -395,7 +397,6 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
         },
         &config.mqtt
     );
-    rows
 }
 
 fn changed_row(section: &str, name: &str, own: &str, default: &str) -> [String; 3] {

@@ -17,8 +17,9 @@ use std::path::{Path, PathBuf};
 /// Where the lines go.
 #[derive(Debug, Args)]
 #[command(after_help = "\
-The lines hold every message in plain, confidential ones too, and who its users
-are: keep them as you keep the store itself. A file is made for its owner alone.
+The lines hold every message in plain, confidential ones too, the secrets of topic
+keys that were enrolled at run time, and who its users are: keep them as you keep
+the store itself. A file is made for its owner alone.
 'sealmq store import' reads them into an empty store.")]
 pub(super) struct ExportArguments {
     /// A file that is not there yet; '-' or nothing: stdout
@@ -67,8 +68,12 @@ pub(super) fn run(arguments: &ExportArguments, config: &Config) -> Result<(), Co
         }
     };
     drop(progress);
-    let Exported { records, batches } = done;
+    let Exported { records, batches, topic_keys } = done;
     told(&format!("exported {} in {batches} batch{}", counted(records, "record"), plural(batches)));
+    if topic_keys > 0 {
+        let keys = counted(topic_keys, "topic key");
+        told(&format!("note: the secrets of {keys} are in it, which were enrolled at run time"));
+    }
     Ok(())
 }
 

@@ -25,7 +25,7 @@ pub(super) struct StoreArguments {
 
 /// Where the store is.
 #[derive(Debug, Clone, Args)]
-pub(super) struct PlaceOptions {
+pub(in crate::cli) struct PlaceOptions {
     /// Configuration file, TOML
     #[arg(long = "config", value_name = "FILE", global = true)]
     config_file: Option<PathBuf>,
@@ -58,7 +58,7 @@ pub(super) fn run(arguments: &StoreArguments, before: ServeOptions) -> Result<()
 
 impl PlaceOptions {
     /// The configuration that a broker would have.
-    pub(super) fn load(&self, before: ServeOptions) -> Result<Config, CommandError> {
+    pub(in crate::cli) fn load(&self, before: ServeOptions) -> Result<Config, CommandError> {
         let own = ServeOptions {
             config_file: self.config_file.clone(),
             data_dir: self.data_dir.clone(),

@@ -12,6 +12,7 @@ use super::{Disk, DiskOptions, Handles, Removed, Room, WORKERS, error, io_error}
 use parking_lot::{Mutex, RwLock};
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -81,7 +82,8 @@ impl Disk {
     /// Opens the store in its folder, or begins one there.
     pub(crate) fn open(options: DiskOptions) -> Result<Self, OpenError> {
         let (folder, accept_loss) = (options.path.clone(), options.accept_loss);
-        std::fs::create_dir_all(&folder).map_err(failed)?;
+        // For its owner alone: it holds messages, and the secrets of topic keys.
+        std::fs::DirBuilder::new().recursive(true).mode(0o700).create(&folder).map_err(failed)?;
         clear_unfinished(&folder).map_err(failed)?;
         let lock = lock(&folder)?;
         let mut found = Found::read(&folder)?;

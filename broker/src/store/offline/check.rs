@@ -4,7 +4,7 @@
 use super::super::engine::{Engine, EngineError};
 use super::super::layout::{self, Keyspace, ReplayKey, SCHEMA};
 use super::super::record::{
-    Body, Entry, Flight, FlightState, MessageRecord, SessionRecord, decode_subscription,
+    Body, Entry, Flight, FlightState, MessageRecord, SessionRecord, decode_enrolled, decode_subscription,
 };
 use super::super::{OpenError, packet_id};
 use super::{Progress, each, is_incomplete};
@@ -108,6 +108,7 @@ pub(crate) fn check(
     checking.each(Keyspace::Inbound, Checking::inbound);
     checking.each(Keyspace::Retained, |_, key, value| retained(key, value));
     checking.each(Keyspace::Replay, |_, key, value| replay(key, value));
+    checking.each(Keyspace::Enrolled, |_, key, value| enrolled(key, value));
     checking.compare_flights()?;
     checking.compare_shared();
     Ok(checking.checked)
@@ -307,6 +308,12 @@ fn replay(key: &[u8], value: &[u8]) -> Verdict {
     if is_known { Ok(()) } else { Err(MALFORMED.into()) }
 }
 
+fn enrolled(key: &[u8], value: &[u8]) -> Verdict {
+    let name = layout::parse_enrolled_key(key).ok_or(KEY)?;
+    let record = decode_enrolled(name, owned(value)).map_err(|_| MALFORMED)?;
+    record.ready().map(drop).map_err(|why| format!("its key: {why}"))
+}
+
 fn owned(value: &[u8]) -> Bytes {
     Bytes::copy_from_slice(value)
 }
@@ -332,6 +339,7 @@ fn shown(keyspace: Keyspace, key: &[u8]) -> String {
         Keyspace::Subscription => key
             .split_first_chunk()
             .map(|(session, filter)| format!("session {}, {}", u64::from_be_bytes(*session), text(filter))),
+        Keyspace::Enrolled => layout::parse_enrolled_key(key).map(|name| text(name.to_string().as_bytes())),
         Keyspace::Meta | Keyspace::Session | Keyspace::Retained | Keyspace::Replay => None,
     };
     known.unwrap_or_else(|| text(key))

@@ -4,10 +4,13 @@
 use super::super::batch::{Batch, Ops};
 use super::super::engine::{Engine, EngineError};
 use super::super::layout::{self, Keyspace, SCHEMA};
+use super::super::record::decode_enrolled;
 use super::super::{OpenError, Position};
 use super::lines::{self, BatchLine, Checksum, EndLine, FORMAT, Header};
 use super::{Progress, is_incomplete};
+use crate::enrolment::Kind;
 use crate::now::Clock;
+use bytes::Bytes;
 use serde::Serialize;
 use std::io::{self, Write};
 use std::ops::ControlFlow;
@@ -45,6 +48,8 @@ pub(crate) struct Exported {
     pub(crate) records: u64,
     /// In so many batches.
     pub(crate) batches: u64,
+    /// How many of the records hold a topic key's secret.
+    pub(crate) topic_keys: u64,
 }
 
 struct Writing<'a> {
@@ -76,7 +81,7 @@ pub(crate) fn export(
     let header = Header { sealmq: FORMAT.to_owned(), version: lines::VERSION, schema, position, exported_ms };
     let header = text(&header)?;
     writeln!(to, "{header}")?;
-    let done = Exported { records: 0, batches: 0 };
+    let done = Exported { records: 0, batches: 0, topic_keys: 0 };
     // Behind the store's own, so that whoever goes on with it gives no position twice.
     let (position, previous) = (position.saturating_add(1), xxh3_64(header.as_bytes()));
     let mut writing = Writing { to, ops: Ops::new(), bytes: 0, position, previous, done };
@@ -107,6 +112,7 @@ impl Writing<'_> {
         let line = lines::write(keyspace, key, value).map_err(io::Error::from)?;
         writeln!(self.to, "{line}")?;
         self.bytes += key.len() + value.len();
+        self.done.topic_keys += u64::from(keyspace == Keyspace::Enrolled && holds_a_secret(key, value));
         self.ops.insert((keyspace, key.to_vec()), Some(value.to_vec()));
         if self.ops.len() >= BATCH_RECORDS_MAX || self.bytes >= BATCH_BYTES_MAX {
             self.end_batch()?;
@@ -135,11 +141,18 @@ impl Writing<'_> {
         if !self.ops.is_empty() {
             self.end_batch()?;
         }
-        let Exported { records, batches } = self.done;
+        let Exported { records, batches, topic_keys: _ } = self.done;
         writeln!(self.to, "{}", text(&EndLine { end: true, batches, records })?)?;
         self.to.flush()?;
         Ok(self.done)
     }
+}
+
+/// Whether what is kept of somebody is a topic key, which opens.
+fn holds_a_secret(key: &[u8], value: &[u8]) -> bool {
+    let name = layout::parse_enrolled_key(key).filter(|name| name.kind == Kind::TopicKey);
+    let record = name.and_then(|name| decode_enrolled(name, Bytes::copy_from_slice(value)).ok());
+    record.is_some_and(|record| record.entry.is_some())
 }
 
 fn text(line: &impl Serialize) -> Result<String, io::Error> {

@@ -79,7 +79,8 @@ impl Statistics {
                     | Keyspace::Inflight
                     | Keyspace::Inbound
                     | Keyspace::Retained
-                    | Keyspace::Replay => {}
+                    | Keyspace::Replay
+                    | Keyspace::Enrolled => {}
                 }
             })?;
             counts.push((keyspace, count));

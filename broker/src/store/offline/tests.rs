@@ -4,7 +4,8 @@ use super::super::batch::{Batch, Ops};
 use super::super::engine::Engine;
 use super::super::layout::{self, Keyspace};
 use super::super::record::{
-    Body, Entry, Flight, FlightState, Held, MessageRecord, SessionRecord, encode_subscription,
+    Body, Entry, Flight, FlightState, Held, MessageRecord, SessionRecord, encode_enrolled,
+    encode_subscription,
 };
 use super::super::simulated::SimulatedDisk;
 use super::super::{Durability, OpenError, Position, Store, packet_id};
@@ -15,7 +16,9 @@ use super::import::{Import, ImportError};
 use super::stats::Statistics;
 use super::{look, open_empty};
 use crate::delivery::{Place, SessionId, Subscription};
+use crate::enrolment::{self, Kind, Name};
 use bytes::Bytes;
+use sealmq_crypto::{SenderKey, Validity};
 use sealmq_protocol::Qos;
 use sealmq_protocol::packet::{PacketId, SubscriptionOptions};
 use std::ops::ControlFlow;
@@ -89,6 +92,15 @@ fn inbound(session: SessionId, id: u16) -> Record {
     (Keyspace::Inbound, layout::packet_key(session, PacketId::new(id).unwrap()), Vec::new())
 }
 
+fn enrolled(id: &str) -> Record {
+    let name = Name::new(Kind::Sender, id).unwrap();
+    let key = SenderKey::from_secret(id, &[7; 32]).public().to_cose_key();
+    let topics = ["a/#".parse().unwrap()].into();
+    let entry = enrolment::Entry::new(&name, &key, None, (topics, Validity::default())).unwrap();
+    let record = enrolment::Record { entry: Some(entry), ..enrolment::Record::new(name) };
+    (Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(&record))
+}
+
 fn meta(key: &[u8], value: &[u8]) -> Record {
     (Keyspace::Meta, key.to_vec(), value.to_vec())
 }
@@ -116,6 +128,7 @@ fn sound() -> Vec<Record> {
         inbound(BOB, 9),
         retained("a/b"),
         (Keyspace::Replay, layout::stamp_key(b"dev", 5, &[3; 32]), Vec::new()),
+        enrolled("dev-7"),
     ]
 }
 

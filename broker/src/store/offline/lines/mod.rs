@@ -4,6 +4,7 @@
 //! that is not known goes out as the bytes of its key and its value, so that nothing is left out. Beside the
 //! records there are the line that begins an export, the one that ends a batch, and the one that ends all.
 
+mod enrolled;
 mod fields;
 mod queue;
 mod session;
@@ -12,6 +13,7 @@ mod tests;
 
 use super::super::layout::Keyspace;
 use bytes::Bytes;
+use enrolled::EnrolledLine;
 use fields::Base64;
 use queue::{
     InboundLine, InflightLine, MessageLine, MetaLine, QueueLine, RefsLine, ReplayLine, RetainedLine,
@@ -110,6 +112,7 @@ enum RecordLine {
     Inbound(InboundLine),
     Retained(RetainedLine),
     Replay(ReplayLine),
+    Enrolled(EnrolledLine),
 }
 
 /// A record of a form that is not known.
@@ -177,6 +180,7 @@ impl RecordLine {
             Keyspace::Inbound => Self::Inbound(InboundLine::of(key)?),
             Keyspace::Retained => Self::Retained(RetainedLine::of(key, value)?),
             Keyspace::Replay => Self::Replay(ReplayLine::of(key, &value)?),
+            Keyspace::Enrolled => Self::Enrolled(EnrolledLine::of(key, value)?),
         })
     }
 
@@ -192,6 +196,7 @@ impl RecordLine {
             Self::Inbound(line) => (Keyspace::Inbound, line.encode()?),
             Self::Retained(line) => (Keyspace::Retained, line.encode()?),
             Self::Replay(line) => (Keyspace::Replay, line.encode()?),
+            Self::Enrolled(line) => (Keyspace::Enrolled, line.encode()?),
         })
     }
 }

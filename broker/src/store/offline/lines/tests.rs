@@ -3,22 +3,26 @@
 use super::super::super::Position;
 use super::super::super::layout::{self, Keyspace};
 use super::super::super::record::{
-    Body, Entry, Flight, FlightState, Held, KeptWill, MessageRecord, SessionRecord, encode_subscription,
+    Body, Entry, Flight, FlightState, Held, KeptWill, MessageRecord, SessionRecord, encode_enrolled,
+    encode_subscription,
 };
 use super::{RAW, read, write};
 use crate::auth::{Fingerprint, Identity};
 use crate::delivery::{Place, SessionId, Subscription};
 use crate::egress::Egress;
+use crate::enrolment::{self, KeyBytes, Kind, Name};
 use bytes::Bytes;
 use proptest::collection::vec;
 use proptest::option;
 use proptest::prelude::*;
-use sealmq_crypto::{Mark, ReplayWindows};
+use sealmq_config::encryption::Bind;
+use sealmq_crypto::{Mark, ReplayWindows, Validity};
 use sealmq_protocol::packet::{
     MessageProperties, PacketId, PayloadFormat, RetainHandling, SubscriptionId, SubscriptionOptions, Will,
 };
 use sealmq_protocol::{Qos, SubscriptionFilter, TopicName};
 use std::time::Duration;
+use zeroize::Zeroizing;
 
 /// A key and its value.
 type Record = (Keyspace, Vec<u8>, Vec<u8>);
@@ -169,6 +173,30 @@ fn window() -> impl Strategy<Value = Record> {
     })
 }
 
+fn enrolled() -> impl Strategy<Value = Record> {
+    let entry = (vec(any::<u8>(), 0..40), option::of(0..2_usize), vec("[a-z]{1,4}(/[a-z]{1,3})?(/#)?", 1..3));
+    let entry = (entry, option::of(any::<u64>()), option::of(any::<u64>())).prop_map(
+        |((key, bind, topics), not_before, not_after)| enrolment::Entry {
+            key: KeyBytes(Zeroizing::new(key)),
+            bind: bind.map(|at| [Bind::ClientId, Bind::User][at]),
+            topics: topics.iter().map(|topic| topic.parse().unwrap()).collect(),
+            validity: Validity { not_before, not_after },
+        },
+    );
+    let kind = prop_oneof![Just(Kind::Sender), Just(Kind::TopicKey)];
+    let former = any::<[u8; 32]>().prop_map(Fingerprint::from_bytes);
+    let state = (any::<bool>(), any::<u64>(), option::of(entry), option::of(former));
+    (kind, ".{1,6}", state).prop_filter_map(
+        "something that is kept",
+        |(kind, id, (is_disabled, changed_ms, entry, former))| {
+            let name = Name::new(kind, &id).unwrap();
+            let record = enrolment::Record { name, is_disabled, changed_ms, entry, former };
+            let bytes = || (Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(&record));
+            (!record.is_empty()).then(bytes)
+        },
+    )
+}
+
 /// Records of all kinds that a store holds.
 fn known() -> impl Strategy<Value = Record> {
     prop_oneof![
@@ -198,6 +226,7 @@ fn known() -> impl Strategy<Value = Record> {
             (Keyspace::Retained, message.topic.as_str().as_bytes().to_vec(), message.encode())
         }),
         window(),
+        enrolled(),
         (".{0,6}", any::<u64>(), any::<[u8; 32]>()).prop_map(|(s, at, hash)| (
             Keyspace::Replay,
             layout::stamp_key(s.as_bytes(), at, &hash),
@@ -209,7 +238,7 @@ fn known() -> impl Strategy<Value = Record> {
 /// Anything at all, and a known record with one byte another.
 fn damaged() -> impl Strategy<Value = Record> {
     let any_bytes = || vec(any::<u8>(), 0..30);
-    let any_record = (0..10_u8, any_bytes(), any_bytes())
+    let any_record = (0..11_u8, any_bytes(), any_bytes())
         .prop_map(|(keyspace, key, value)| (Keyspace::of(keyspace).unwrap(), key, value));
     let flipped = (known(), any::<prop::sample::Index>(), any::<u8>()).prop_map(
         |((keyspace, key, mut value), at, byte)| {
