@@ -194,7 +194,7 @@ fn masters_and_bound_senders_are_enrolled_and_kept() {
         }
         scene.is_refused(&device.seal(&key, TOPIC, "not mine"), "sender-not-allowed");
         let mut own = Wire::client(&scene.broker, "dev-9");
-        own.publish(&Publish::new(TOPIC, &device.seal(&key, TOPIC, "mine")).qos(1, 1));
+        own.publish(&Publish::new(TOPIC, device.seal(&key, TOPIC, "mine")).qos(1, 1));
         scene.watcher.take("mine");
     }
 }
