@@ -282,7 +282,21 @@ fn findings(study: &Study) -> String {
             forms.join("; ")
         ));
     }
+    sentences.extend(price(study, size).map(|sentence| format!("- {sentence}\n")));
     sentences.concat()
+}
+
+/// What the broker pays for a sealed message, beside what the check of its stamp costs alone.
+fn price(study: &Study, size: usize) -> Option<String> {
+    let backend = study.backends().first().copied()?;
+    let check_us = study.ns(backend, "Ed25519", Operation::Verify, size)? / 1e3;
+    let paid = study.fleet_sizes().into_iter().filter_map(|devices| {
+        let us = study.fleet(Form::SealedSymmetric, devices, |row| row.cpu_s_per_million)?;
+        Some(format!("{} µs with {devices} devices ({:.2} of one check)", digits(us), us / check_us))
+    });
+    let paid: Vec<_> = paid.collect();
+    let list = paid.join(", ");
+    (!paid.is_empty()).then(|| format!("**A sealed message**, symmetric, costs the broker, all in, {list}."))
 }
 
 fn float(value: usize) -> f64 {
@@ -325,6 +339,8 @@ mod tests {
         );
         assert!(table("disk").lines().skip(2).all(|line| line.starts_with("| 100 |")));
         assert!(table("findings").contains("97 % are stamp"), "{}", table("findings"));
+        let price = "costs the broker, all in, 32 µs with 10 devices (1.07 of one check), 32 µs with 100";
+        assert!(table("findings").contains(price), "{}", table("findings"));
     }
 
     #[test]
