@@ -118,6 +118,34 @@ fn subscriber_with_a_key_gets_envelopes_and_others_what_they_got() {
     panel.take("in plain");
 }
 
+/// A file with both halves does, encrypted too; of it no more than the public half is used, and the log says so.
+#[test]
+fn a_subscribers_key_may_be_encrypted() {
+    let setup = setup().file("passphrase", "correct horse battery staple\n");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(setup.dir().join("passphrase"), private).unwrap();
+    let made = setup.run(&["keys", "--passphrase-file", "passphrase", "subscriber", "screen"], "");
+    assert!(made.status.success(), "{made:?}");
+    let rules = rules().replace("keys/panel.pub.jwk", "keys/screen.jwk.age");
+    let secrets = "[secrets]\npassphrase_file = \"passphrase\"\n";
+    let plant = Plant::of(setup.config(&rules).config(secrets).start());
+    plant.broker.log_line(|line| {
+        line.contains("screen.jwk.age holds the subscriber's secret; the broker needs the public key only")
+    });
+    let mut panel = Wire::client(&plant.broker, "panel");
+    panel.subscribe("plant/#", 0);
+    publish(&plant, TOPIC, "a reading of 21.5", 1);
+    assert!(!contains(&panel.expect_publish().payload, "a reading of 21.5"));
+    let checked = run(plant.broker.dir(), &["check", "--config", "sealmq.toml"], "");
+    assert!(checked.status.success(), "{checked:?}");
+    let file = plant.broker.dir().join("keys/screen.jwk.age");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(file, open).unwrap();
+    let checked = run(plant.broker.dir(), &["check", "--config", "sealmq.toml"], "");
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(said.contains("subscriber_key[0].key: ") && said.contains("chmod 600"), "{said}");
+}
+
 #[test]
 fn command_line_opens_what_the_broker_sealed() {
     let plant = start();
