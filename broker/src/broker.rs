@@ -241,7 +241,7 @@ impl Broker {
             },
             registry,
             set_aside: SetAside::default(),
-            verifier: Verifier::new(replay.clone(), metrics.clone()),
+            verifier: Verifier::new(replay.clone(), metrics.clone(), limits.examined_batch_bytes_max),
             unchecked_max: config.encryption.unchecked_max,
             replay,
             stamps: Stamps::new(),

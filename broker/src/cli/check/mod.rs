@@ -362,6 +362,8 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             queue_full,
             retained_messages_max,
             retained_bytes_max,
+            unchecked_bytes_max,
+            examined_batch_bytes_max,
             failed_stamps_per_connection,
             failed_stamps_per_address,
             failed_stamps_window_s,
