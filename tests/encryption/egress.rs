@@ -153,15 +153,20 @@ fn command_line_opens_what_the_broker_sealed() {
     panel.subscribe(TOPIC, 1);
     publish(&plant, TOPIC, "21.5", 1);
     let envelope = panel.expect_publish().payload;
-    let dir = plant.broker.dir();
+    assert_eq!(open_by_command(&plant.broker, "panel", &envelope).as_deref(), Ok("21.5"));
+    assert!(open_by_command(&plant.broker, "ann", &envelope).is_err());
+}
+
+/// What `sealmq open` finds in an envelope of the broker with the key of this name, or says instead.
+pub(crate) fn open_by_command(broker: &Broker, key: &str, envelope: &[u8]) -> Result<String, String> {
+    let dir = broker.dir();
     let identity = run(dir, &["keys", "identity", "--config", "sealmq.toml"], "");
     std::fs::write(dir.join("identity.pub.jwk"), identity.stdout).unwrap();
-    let open = |key: &str| {
-        let args = ["open", "--topic", TOPIC, "--sender-key", "identity.pub.jwk", "--topic-key", key];
-        run(dir, &args, &envelope)
-    };
-    assert_eq!(open("keys/panel.jwk").stdout, b"21.5");
-    assert!(!open("keys/ann.jwk").status.success());
+    let key = format!("keys/{key}.jwk");
+    let args = ["open", "--topic", TOPIC, "--sender-key", "identity.pub.jwk", "--topic-key", &key];
+    let output = run(dir, &args, envelope);
+    let said = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(said(output.stdout)) } else { Err(said(output.stderr)) }
 }
 
 /// By its user name it may come under any client id; a client's own key goes first.
