@@ -95,17 +95,23 @@ impl Rulebook {
     /// Reads every file that the configuration names. Listeners stay as they run: of those in the
     /// configuration, one with the same address may bring a new certificate.
     pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
-        Self::with_identity(config, running, identity::load(config, &Secrets::of(config)?)?)
+        let secrets = Secrets::of(config)?;
+        Self::with_identity(config, running, identity::load(config, &secrets)?, &secrets)
     }
 
     /// The same, of a broker that has no files.
     #[cfg(test)]
     pub(crate) fn for_tests(config: &Config) -> Self {
         let identity = SenderKey::generate(config.identity.id.as_str()).unwrap();
-        Self::with_identity(config, &[], identity).unwrap()
+        Self::with_identity(config, &[], identity, &Secrets::in_plain()).unwrap()
     }
 
-    fn with_identity(config: &Config, running: &[Listener], identity: SenderKey) -> Result<Self, StartError> {
+    fn with_identity(
+        config: &Config,
+        running: &[Listener],
+        identity: SenderKey,
+        secrets: &Secrets,
+    ) -> Result<Self, StartError> {
         let tls = running.iter().enumerate().map(|(place, running)| {
             let same = |listener: &&Listener| listener.bind == running.bind && listener.tls.is_some();
             let there = config.listeners.get(place).filter(same);
@@ -122,7 +128,7 @@ impl Rulebook {
                 configured.binds(),
             ),
             identity: Arc::new(identity),
-            subscriber_keys: Arc::new(SubscriberKeys::load(config)?),
+            subscriber_keys: Arc::new(SubscriberKeys::load(config, secrets)?),
             configured,
             acl: config.acl.clone(),
             auditors: config.audit.users.clone(),
@@ -235,7 +241,7 @@ impl Broker {
             },
             registry,
             set_aside: SetAside::default(),
-            verifier: Verifier::new(replay.clone(), metrics.clone()),
+            verifier: Verifier::new(replay.clone(), metrics.clone(), limits.examined_batch_bytes_max),
             unchecked_max: config.encryption.unchecked_max,
             replay,
             stamps: Stamps::new(),

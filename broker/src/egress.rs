@@ -5,10 +5,10 @@
 //! configured key can open, or not at all.
 
 use crate::error::StartError;
-use crate::files;
+use crate::secrets::Secrets;
 use sealmq_config::Config;
 use sealmq_config::egress::{self, Holder, SubscriberKey};
-use sealmq_crypto::TopicPublicKey;
+use sealmq_crypto::{TopicKey, TopicPublicKey};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -77,14 +77,15 @@ pub(crate) struct SubscriberKeys(BTreeMap<Holder, Arc<TopicPublicKey>>);
 
 impl SubscriberKeys {
     /// Reads the files that the configuration names.
-    pub(crate) fn load(config: &Config) -> Result<Self, StartError> {
-        for warning in warnings(config) {
-            tracing::warn!("{warning}");
-        }
-        let read = |(at, entry): (usize, &SubscriberKey)| {
-            Ok((entry.holder.clone(), Arc::new(public_key((at, entry))?)))
+    pub(crate) fn load(config: &Config, secrets: &Secrets) -> Result<Self, StartError> {
+        let read = |(entry, read): (&SubscriberKey, Read)| {
+            let (key, note) = read?;
+            if let Some(note) = note {
+                tracing::warn!("{note}");
+            }
+            Ok((entry.holder.clone(), Arc::new(key)))
         };
-        config.subscriber_keys.iter().enumerate().map(read).collect::<Result<_, _>>().map(Self)
+        read_all(config, secrets).map(read).collect::<Result<_, _>>().map(Self)
     }
 
     /// The key of a client: its own, or else its user's.
@@ -102,41 +103,58 @@ impl SubscriberKeys {
     }
 }
 
-/// Everything that is wrong with the files, where [`SubscriberKeys::load`] stops at the first.
-pub(crate) fn problems(config: &Config) -> impl Iterator<Item = StartError> {
-    config.subscriber_keys.iter().enumerate().filter_map(|entry| public_key(entry).err())
+/// A key, with what works and should not stay so.
+type Read = Result<(TopicPublicKey, Option<String>), StartError>;
+
+/// Everything that is wrong with the files, where [`SubscriberKeys::load`] stops at the first; and what works
+/// and should not stay so: secrets that lie where they need not.
+pub(crate) fn findings(config: &Config, secrets: &Secrets) -> (Vec<StartError>, Vec<String>) {
+    let (mut problems, mut notes) = (Vec::new(), Vec::new());
+    for (_, read) in read_all(config, secrets) {
+        match read {
+            Ok((_, note)) => notes.extend(note),
+            Err(problem) => problems.push(problem),
+        }
+    }
+    (problems, notes)
 }
 
-/// What works and should not stay so: secrets that lie where they need not.
-pub(crate) fn warnings(config: &Config) -> impl Iterator<Item = String> {
-    config.subscriber_keys.iter().enumerate().filter_map(|(at, entry)| {
-        let bytes = files::read_secret(&entry.key).ok()?;
-        sealmq_crypto::TopicKey::from_bytes(&bytes).ok()?;
-        let file = entry.key.display();
-        Some(format!("subscriber_key[{at}].key: {file} holds the subscriber's secret; the broker needs the public key only"))
+fn read_all<'a>(config: &'a Config, secrets: &'a Secrets) -> impl Iterator<Item = (&'a SubscriberKey, Read)> {
+    config.subscriber_keys.iter().enumerate().map(|(at, entry)| {
+        let setting = format!("subscriber_key[{at}].key");
+        let read = public_key(entry, secrets).map(|(key, is_secret)| {
+            let file = entry.key.display();
+            let note = format!(
+                "{setting}: {file} holds the subscriber's secret; the broker needs the public key only"
+            );
+            (key, is_secret.then_some(note))
+        });
+        (entry, read.map_err(|error| error.at(setting)))
     })
 }
 
-fn public_key((at, entry): (usize, &SubscriberKey)) -> Result<TopicPublicKey, StartError> {
-    let read = || {
-        let bytes = files::read_secret(&entry.key)?;
-        let key = TopicPublicKey::from_bytes(&bytes)
-            .map_err(|error| StartError::file(&entry.key, error.to_string()))?;
-        if key.is_weak() {
-            return Err(StartError::file(
-                &entry.key,
-                "the key is weak: what is sealed for it is open to all",
-            ));
-        }
-        Ok(key)
-    };
-    read().map_err(|error| error.at(format!("subscriber_key[{at}].key")))
+/// Reads the public half, and whether the file holds the secret half too; then nobody else may read it.
+fn public_key(entry: &SubscriberKey, secrets: &Secrets) -> Result<(TopicPublicKey, bool), StartError> {
+    let read = secrets.read(&entry.key)?;
+    let key = TopicPublicKey::from_bytes(read.public())
+        .map_err(|error| StartError::file(&entry.key, error.to_string()))?;
+    if key.is_weak() {
+        return Err(StartError::file(&entry.key, "the key is weak: what is sealed for it is open to all"));
+    }
+    let is_secret = TopicKey::from_bytes(read.public()).is_ok();
+    if is_secret {
+        read.secret()?;
+    }
+    Ok((key, is_secret))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sealmq_crypto::{SenderKey, TopicKey};
+    use crate::files;
+    use sealmq_crypto::SenderKey;
+    use std::fs;
+    use std::os::unix::fs::PermissionsExt;
     use std::path::Path;
 
     #[test]
@@ -156,7 +174,7 @@ mod tests {
     fn config(folder: &Path, keys: &[(Holder, &[u8])]) -> Config {
         let entries = keys.iter().enumerate().map(|(n, (holder, bytes))| {
             let key = folder.join(n.to_string());
-            std::fs::write(&key, bytes).unwrap();
+            files::create(&key, files::PRIVATE, bytes).unwrap();
             SubscriberKey { holder: holder.clone(), key }
         });
         Config { subscriber_keys: entries.collect(), ..Config::default() }
@@ -175,14 +193,14 @@ mod tests {
         let [c1, ann] = &holders;
         let config =
             config(folder.path(), &[(c1.clone(), jwks[0].as_bytes()), (ann.clone(), jwks[1].as_bytes())]);
-        let loaded = SubscriberKeys::load(&config).unwrap();
+        let loaded = SubscriberKeys::load(&config, &Secrets::in_plain()).unwrap();
         let of = |client, user| loaded.of(client, user).map(|key| key.id().to_vec());
         assert_eq!(of("c1", Some("ann")), Some(b"one".to_vec()));
         assert_eq!(of("c1", None), Some(b"one".to_vec()));
         assert_eq!(of("c2", Some("ann")), Some(b"two".to_vec()));
         assert_eq!(of("ann", Some("c1")), None, "a user is no client, and the other way round");
         assert_eq!(of("c2", None), None);
-        assert!(warnings(&config).next().is_none());
+        assert!(findings(&config, &Secrets::in_plain()).1.is_empty());
     }
 
     #[test]
@@ -199,17 +217,56 @@ mod tests {
                 (client("c"), pair.to_jwk().unwrap().as_bytes()),
             ],
         );
-        let errors: Vec<_> = problems(&config).map(|error| error.to_string()).collect();
+        let secrets = Secrets::in_plain();
+        let (errors, warnings) = findings(&config, &secrets);
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
         assert_eq!(errors.len(), 2, "{errors:?}");
         assert!(
             errors[0].starts_with("subscriber_key[0].key: ") && errors[0].contains("X25519"),
             "{errors:?}"
         );
         assert!(errors[1].starts_with("subscriber_key[1].key: ") && errors[1].contains("weak"), "{errors:?}");
-        assert_eq!(SubscriberKeys::load(&config).unwrap_err().to_string(), errors[0]);
-        let warnings: Vec<_> = warnings(&config).collect();
+        assert_eq!(SubscriberKeys::load(&config, &secrets).unwrap_err().to_string(), errors[0]);
         assert!(
             matches!(&*warnings, [one] if one.contains("subscriber_key[2].key") && one.contains("secret"))
+        );
+    }
+
+    #[test]
+    fn a_secret_half_that_others_may_read_is_refused_and_a_public_key_is_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = TopicKey::generate_x25519("p").unwrap();
+        let public = pair.public("").unwrap().to_jwk().unwrap();
+        let config = config(
+            folder.path(),
+            &[(client("a"), public.as_bytes()), (client("b"), pair.to_jwk().unwrap().as_bytes())],
+        );
+        for entry in &config.subscriber_keys {
+            fs::set_permissions(&entry.key, fs::Permissions::from_mode(0o644)).unwrap();
+        }
+        let (errors, _) = findings(&config, &Secrets::in_plain());
+        let errors: Vec<_> = errors.iter().map(ToString::to_string).collect();
+        assert!(
+            matches!(&*errors, [one] if one.starts_with("subscriber_key[1].key: ") && one.contains("chmod 600")),
+            "{errors:?}"
+        );
+    }
+
+    #[test]
+    fn an_encrypted_file_is_read_with_the_passphrase() {
+        let folder = tempfile::tempdir().unwrap();
+        let passphrase = folder.path().join("passphrase");
+        files::create(&passphrase, files::PRIVATE, b"correct horse\n").unwrap();
+        let secrets = Secrets::load(Some(&passphrase)).unwrap();
+        let pair = TopicKey::generate_x25519("panel").unwrap();
+        let sealed = secrets.sealed(pair.to_jwk().unwrap().as_bytes()).unwrap();
+        let config = config(folder.path(), &[(client("panel"), &sealed)]);
+        let keys = SubscriberKeys::load(&config, &secrets).unwrap();
+        assert_eq!(keys.of("panel", None).map(|key| key.id()), Some(&b"panel"[..]));
+        let error = SubscriberKeys::load(&config, &Secrets::in_plain()).unwrap_err().to_string();
+        assert!(
+            error.starts_with("subscriber_key[0].key: ") && error.contains("no passphrase is set"),
+            "{error}"
         );
     }
 }

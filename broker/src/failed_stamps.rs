@@ -241,6 +241,17 @@ mod tests {
     }
 
     #[test]
+    fn failures_of_a_subscriber_of_ipv6_add_up() {
+        let (limit, start) = (limit(2, 10), Instant::now());
+        let one_of = |host: &str| ip(&format!("2001:db8:1:2:{host}::1"));
+        let counted = ["a", "b", "c"].map(|host| limit.count(one_of(host), start));
+        assert_eq!(counted, [Standing::Within, Standing::Within, Standing::JustOver]);
+        assert!(limit.refuses(one_of("d"), start), "whichever of his addresses he takes");
+        assert!(!limit.refuses(ip("2001:db8:1:3:a::1"), start), "his neighbour is let in");
+        assert_eq!(limit.addresses.lock().known.len(), 1);
+    }
+
+    #[test]
     fn without_a_limit_nothing_is_counted() {
         let (limit, start) = (limit(0, 10), Instant::now());
         for _ in 0..100 {

@@ -62,6 +62,8 @@ pub(crate) struct Metrics {
     pub(crate) refused_reserved_topic: Counter,
     /// Messages refused since they are not the UTF-8 that they say they are.
     pub(crate) refused_payload_format: Counter,
+    /// Messages refused since examining them went wrong.
+    pub(crate) refused_internal_error: Counter,
     /// Messages refused by the envelope's rules, by name.
     refused: [Counter; OpenError::ALL.len()],
 }
@@ -73,6 +75,7 @@ impl Metrics {
             Refusal::NotAuthorized => self.refused_not_authorized.add(1),
             Refusal::ReservedTopic => self.refused_reserved_topic.add(1),
             Refusal::PayloadFormat => self.refused_payload_format.add(1),
+            Refusal::Internal => self.refused_internal_error.add(1),
             Refusal::Repeated => self.envelopes_repeated.add(1),
             Refusal::Envelope(error, _) => {
                 if let Some((_, counter)) = self.refusals_by_error().find(|(e, _)| *e == error) {
@@ -93,6 +96,7 @@ impl Metrics {
             ("not-authorized", self.refused_not_authorized.value()),
             ("reserved-topic", self.refused_reserved_topic.value()),
             ("payload-format", self.refused_payload_format.value()),
+            ("internal-error", self.refused_internal_error.value()),
         ];
         self.refusals_by_error().map(|(error, counter)| (error.name(), counter.value())).chain(own)
     }

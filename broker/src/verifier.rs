@@ -5,6 +5,8 @@
 //! [`Desk`] and wakes it once. As many threads as cores. Nothing waits for a batch to fill: while a thread
 //! works, the next batch gathers by itself, so batches are as large as the load.
 //!
+//! Always holds: every group is answered, be the fault ours; then with what could not be examined refused.
+//!
 //! A connection has one group here at a time, so the number of groups is bounded by that of connections, and
 //! a flood gets no more than its turn. A stamp that does not hold costs the batch it is in a search: groups
 //! of a connection that had one lately wait in a lane of their own, which is served after each batch of the
@@ -27,8 +29,9 @@ pub(crate) const GROUP_MAX: usize = 64;
 /// The same for a connection whose stamps were bad lately.
 pub(crate) const SUSPECT_GROUP_MAX: usize = 8;
 
-/// Bytes of messages in one batch, if it is more than one group: they are copied for the time of a check.
-const BATCH_BYTES_MAX: usize = 1024 * 1024;
+/// How many groups of many bytes a batch has room for: so much of it is a single connection's at most. What is
+/// in memory at once is bounded by the batch; this only shares it out, so it is no setting of its own.
+const BATCH_SHARES: usize = 4;
 
 /// See the module's description.
 pub(crate) struct Verifier {
@@ -41,6 +44,8 @@ struct Shared {
     work: Condvar,
     replay: Arc<ReplayWindows>,
     metrics: Arc<Metrics>,
+    /// Bytes of messages in one batch, if it is more than one group: they are copied for the time of a check.
+    batch_bytes_max: usize,
 }
 
 #[derive(Default)]
@@ -102,9 +107,14 @@ impl Desk {
 
 impl Verifier {
     /// Without threads yet: until [`Verifier::start`] whoever brings a group examines it himself.
-    pub(crate) fn new(replay: Arc<ReplayWindows>, metrics: Arc<Metrics>) -> Self {
+    pub(crate) fn new(replay: Arc<ReplayWindows>, metrics: Arc<Metrics>, batch_bytes_max: usize) -> Self {
         let (queue, work) = (Mutex::default(), Condvar::new());
-        Self { shared: Arc::new(Shared { queue, work, replay, metrics }) }
+        Self { shared: Arc::new(Shared { queue, work, replay, metrics, batch_bytes_max }) }
+    }
+
+    /// Bytes of messages in one group, if it is more than one envelope.
+    pub(crate) fn group_bytes_max(&self) -> usize {
+        self.shared.batch_bytes_max / BATCH_SHARES
     }
 
     /// Starts the threads. They end with the value.
@@ -162,7 +172,7 @@ impl Shared {
     fn next(&self) -> Option<Vec<Group>> {
         let mut queue = self.queue.lock();
         loop {
-            let batch = queue.take_batch();
+            let batch = queue.take_batch(self.batch_bytes_max);
             if !batch.is_empty() {
                 return Some(batch);
             }
@@ -196,7 +206,7 @@ impl Shared {
 
 impl Queue {
     /// All groups that wait, up to a batch; or one of the suspects, in turns with the others.
-    fn take_batch(&mut self) -> Vec<Group> {
+    fn take_batch(&mut self, bytes_max: usize) -> Vec<Group> {
         let suspects = self.suspects_next || self.groups.is_empty();
         if suspects && let Some(group) = self.suspects.pop_front() {
             self.suspects_next = false;
@@ -207,7 +217,7 @@ impl Queue {
         while let Some(group) = self.groups.front() {
             stamps += group.inquiries.len();
             bytes += group.inquiries.iter().map(Inquiry::size).sum::<usize>();
-            if (stamps > BATCH_STAMPS_MAX || bytes > BATCH_BYTES_MAX) && !batch.is_empty() {
+            if (stamps > BATCH_STAMPS_MAX || bytes > bytes_max) && !batch.is_empty() {
                 break;
             }
             batch.extend(self.groups.pop_front());
@@ -220,11 +230,13 @@ impl Queue {
 mod tests {
     use super::*;
     use crate::auth::acl::Permissions;
-    use crate::ingress::inquiry::Begun;
+    use crate::ingress::inquiry::{Begun, PANICS};
     use crate::ingress::message::Submission;
     use crate::now::Now;
     use sealmq_config::Config;
     use sealmq_config::encryption::Policy;
+
+    const MIB: usize = 1 << 20;
 
     fn rules() -> Arc<Rulebook> {
         let config = Config { policies: vec![Policy::development()], ..Config::default() };
@@ -244,7 +256,7 @@ mod tests {
     }
 
     fn verifier() -> Verifier {
-        Verifier::new(Arc::new(ReplayWindows::new(1)), Arc::default())
+        Verifier::new(Arc::new(ReplayWindows::new(1)), Arc::default(), MIB)
     }
 
     async fn answer(desk: Arc<Desk>) -> Vec<Vec<u8>> {
@@ -284,9 +296,50 @@ mod tests {
         for _ in 0..3 {
             queue.suspects.push_back(group(&rules, &[b"y"], true));
         }
-        let taken = std::iter::from_fn(|| Some(queue.take_batch()).filter(|batch| !batch.is_empty()));
+        let taken = std::iter::from_fn(|| Some(queue.take_batch(MIB)).filter(|batch| !batch.is_empty()));
         let taken: Vec<(usize, bool)> = taken.map(|batch| (batch.len(), batch[0].suspect)).collect();
         let all = BATCH_STAMPS_MAX / GROUP_MAX;
         assert_eq!(taken, [(all, false), (1, true), (all, false), (1, true), (2, false), (1, true)]);
+    }
+
+    #[test]
+    fn a_batch_has_no_more_bytes_than_it_may_but_one_group_always() {
+        let rules = rules();
+        let mut queue = Queue::default();
+        for payload in [&b"0123456789"[..], b"0123456789", b"01234567890123456789", b"0"] {
+            queue.groups.push_back(group(&rules, &[payload], false));
+        }
+        let topic = "sealed/a".len();
+        let taken = std::iter::from_fn(|| Some(queue.take_batch(20 + 2 * topic)));
+        let taken = taken.take_while(|batch| !batch.is_empty()).map(|batch| batch.len());
+        assert_eq!(taken.collect::<Vec<_>>(), [2, 1, 1]);
+        let verifier = Verifier::new(Arc::new(ReplayWindows::new(1)), Arc::default(), MIB);
+        assert_eq!(verifier.group_bytes_max(), MIB / 4);
+    }
+
+    /// More often than there are threads: none of them ends.
+    #[tokio::test]
+    async fn a_fault_of_ours_costs_one_message_and_no_thread() {
+        let (rules, verifier) = (rules(), verifier());
+        let answers = async |desk: Arc<Desk>| -> Vec<&'static str> {
+            let examined = std::future::poll_fn(|cx| desk.poll(cx)).await;
+            let replay = ReplayWindows::new(1);
+            let refused = examined.into_iter().map(|examined| examined.finish(&replay).unwrap_err());
+            refused.map(|refused| refused.refusal.name()).collect()
+        };
+        let expected = ["not-an-envelope", "internal-error", "not-an-envelope"];
+        let cores = std::thread::available_parallelism().map_or(1, usize::from);
+        for threads in [false, true] {
+            if threads {
+                verifier.start().unwrap();
+            }
+            for _ in 0..=2 * cores {
+                let group = group(&rules, &[b"a", PANICS, b"b"], false);
+                let desk = group.desk.clone();
+                verifier.examine(group);
+                assert_eq!(answers(desk).await, expected);
+            }
+        }
+        assert_eq!(verifier.shared.queue.lock().threads, cores);
     }
 }

@@ -58,6 +58,12 @@ pub struct Limits {
     pub retained_messages_max: usize,
     /// Bytes of topic and payload of all retained messages; the same. Default: 1 GiB.
     pub retained_bytes_max: usize,
+    /// Bytes of the envelopes of one client that wait to be examined; from there on the client is not read.
+    /// Default: 1 MiB.
+    pub unchecked_bytes_max: usize,
+    /// Bytes of envelopes that one thread examines at once, unless it is a single one; they are copied
+    /// meanwhile, and one client gets a quarter of it at a time. Default: 1 MiB.
+    pub examined_batch_bytes_max: usize,
     /// Stamps of one connection that may fail within `failed_stamps_window_s`; with one more it is closed.
     /// 0: any number. Default: 16.
     pub failed_stamps_per_connection: usize,
@@ -125,6 +131,8 @@ impl Limits {
             queue_full: section.choice_or("queue_full", &QueueFull::NAMES, QueueFull::DropNewest),
             retained_messages_max: section.count("retained_messages_max", 1..=100_000_000, 1_000_000),
             retained_bytes_max: section.bytes("retained_bytes_max", 1_024..=(1 << 40), 1 << 30),
+            unchecked_bytes_max: section.bytes("unchecked_bytes_max", 1_024..=(1 << 40), 1 << 20),
+            examined_batch_bytes_max: section.bytes("examined_batch_bytes_max", 1_024..=(1 << 40), 1 << 20),
             failed_stamps_per_connection: section.count("failed_stamps_per_connection", 0..=1_000_000, 16),
             failed_stamps_per_address: section.count("failed_stamps_per_address", 0..=1_000_000, 64),
             failed_stamps_window_s: section.seconds("failed_stamps_window_s", 1..=86_400, 60),

@@ -10,6 +10,7 @@ mod power;
 mod preload;
 mod restart;
 mod rot;
+mod sealed_load;
 mod space;
 mod sync;
 

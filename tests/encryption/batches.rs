@@ -1,7 +1,7 @@
 //! Envelopes are examined many at once and apart from their connection; what its client sees is the same as
 //! if each had been examined before the next packet was read.
 
-use super::{Device, Plant, RULES, await_report, setup};
+use super::{Device, Plant, RULES, assert_nothing_refused, await_report, setup};
 use crate::harness::packets::{puback, pubrec, suback, subscribe};
 use crate::harness::{Connect, Publish, Wire};
 
@@ -28,6 +28,22 @@ fn order_is_kept_between_envelopes_and_plain_messages() {
     for n in 0..300 {
         device.expect(puback(n + 1));
     }
+}
+
+/// An envelope larger than all that may wait, or than a batch, is examined alone.
+#[test]
+fn bounds_smaller_than_an_envelope_let_one_after_the_other_through() {
+    let limits = "[limits]\nunchecked_bytes_max = 1024\nexamined_batch_bytes_max = 1024\n";
+    let mut plant = Plant::of(setup().config(RULES).config(limits).start());
+    let texts: Vec<String> = (0..20).map(|n| format!("{n} {}", "x".repeat(n % 3 * 2_000))).collect();
+    let mut device = Wire::client(&plant.broker, "device");
+    for text in &texts {
+        device.send(Publish::new(TOPIC, plant.seal(TOPIC, text)).bytes());
+    }
+    for text in &texts {
+        plant.watcher.take(text);
+    }
+    assert_nothing_refused(&plant.broker);
 }
 
 #[test]

@@ -118,6 +118,34 @@ fn subscriber_with_a_key_gets_envelopes_and_others_what_they_got() {
     panel.take("in plain");
 }
 
+/// A file with both halves does, encrypted too; of it no more than the public half is used, and the log says so.
+#[test]
+fn a_subscribers_key_may_be_encrypted() {
+    let setup = setup().file("passphrase", "correct horse battery staple\n");
+    let private = std::os::unix::fs::PermissionsExt::from_mode(0o600);
+    std::fs::set_permissions(setup.dir().join("passphrase"), private).unwrap();
+    let made = setup.run(&["keys", "--passphrase-file", "passphrase", "subscriber", "screen"], "");
+    assert!(made.status.success(), "{made:?}");
+    let rules = rules().replace("keys/panel.pub.jwk", "keys/screen.jwk.age");
+    let secrets = "[secrets]\npassphrase_file = \"passphrase\"\n";
+    let plant = Plant::of(setup.config(&rules).config(secrets).start());
+    plant.broker.log_line(|line| {
+        line.contains("screen.jwk.age holds the subscriber's secret; the broker needs the public key only")
+    });
+    let mut panel = Wire::client(&plant.broker, "panel");
+    panel.subscribe("plant/#", 0);
+    publish(&plant, TOPIC, "a reading of 21.5", 1);
+    assert!(!contains(&panel.expect_publish().payload, "a reading of 21.5"));
+    let checked = run(plant.broker.dir(), &["check", "--config", "sealmq.toml"], "");
+    assert!(checked.status.success(), "{checked:?}");
+    let file = plant.broker.dir().join("keys/screen.jwk.age");
+    let open = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(file, open).unwrap();
+    let checked = run(plant.broker.dir(), &["check", "--config", "sealmq.toml"], "");
+    let said = String::from_utf8([checked.stdout, checked.stderr].concat()).unwrap();
+    assert!(said.contains("subscriber_key[0].key: ") && said.contains("chmod 600"), "{said}");
+}
+
 #[test]
 fn command_line_opens_what_the_broker_sealed() {
     let plant = start();
@@ -125,15 +153,20 @@ fn command_line_opens_what_the_broker_sealed() {
     panel.subscribe(TOPIC, 1);
     publish(&plant, TOPIC, "21.5", 1);
     let envelope = panel.expect_publish().payload;
-    let dir = plant.broker.dir();
+    assert_eq!(open_by_command(&plant.broker, "panel", &envelope).as_deref(), Ok("21.5"));
+    assert!(open_by_command(&plant.broker, "ann", &envelope).is_err());
+}
+
+/// What `sealmq open` finds in an envelope of the broker with the key of this name, or says instead.
+pub(crate) fn open_by_command(broker: &Broker, key: &str, envelope: &[u8]) -> Result<String, String> {
+    let dir = broker.dir();
     let identity = run(dir, &["keys", "identity", "--config", "sealmq.toml"], "");
     std::fs::write(dir.join("identity.pub.jwk"), identity.stdout).unwrap();
-    let open = |key: &str| {
-        let args = ["open", "--topic", TOPIC, "--sender-key", "identity.pub.jwk", "--topic-key", key];
-        run(dir, &args, &envelope)
-    };
-    assert_eq!(open("keys/panel.jwk").stdout, b"21.5");
-    assert!(!open("keys/ann.jwk").status.success());
+    let key = format!("keys/{key}.jwk");
+    let args = ["open", "--topic", TOPIC, "--sender-key", "identity.pub.jwk", "--topic-key", &key];
+    let output = run(dir, &args, envelope);
+    let said = |bytes| String::from_utf8(bytes).unwrap();
+    if output.status.success() { Ok(said(output.stdout)) } else { Err(said(output.stderr)) }
 }
 
 /// By its user name it may come under any client id; a client's own key goes first.

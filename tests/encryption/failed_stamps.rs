@@ -4,6 +4,7 @@
 use super::{Plant, RULES, payload_for, setup};
 use crate::harness::log::LogLine;
 use crate::harness::{Broker, Connect, Publish, Publish5, Wire};
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const TOPIC: &str = "plant/7/level";
 
@@ -79,7 +80,12 @@ fn await_seconds(wire: &mut Wire, seconds: usize) {
 
 /// Whether a new connection is closed before anything is heard of it.
 fn is_refused(broker: &Broker) -> bool {
-    let mut wire = Wire::open(broker);
+    is_refused_at(broker.addr())
+}
+
+/// The same at this address.
+fn is_refused_at(addr: SocketAddr) -> bool {
+    let mut wire = Wire::open_at(addr);
     // The broker may have closed it already.
     let _ = wire.try_send(Connect::new("late").bytes());
     wire.try_receive().is_err()
@@ -113,6 +119,38 @@ fn an_address_is_refused_for_a_while() {
     await_seconds(&mut clock, 6);
     assert!(!is_refused(&plant.broker));
     assert_eq!(plant.broker.log().lines(refused).len(), 1);
+}
+
+/// Of IPv6 an address counts as of IPv4, each for itself; and one of IPv4 is the same on a listener for both.
+#[test]
+fn an_address_of_ipv6_is_refused_as_well() {
+    let listeners = "[[listener]]\nbind = \"[::]:0\"\n[[listener]]\nbind = \"127.0.0.1:0\"\n[[listener]]\n\
+        bind = \"127.0.0.1:0\"\ntls = { cert = \"server.pem\", key = \"server.key\" }\n";
+    let limits = "[limits]\nfailed_stamps_per_address = 3\n";
+    let mut plant = Plant::of(setup().config(RULES).config(limits).config(listeners).start());
+    let port = plant.broker.addr().port();
+    let [six, mapped] = [Ipv6Addr::LOCALHOST.into(), Ipv4Addr::LOCALHOST.into()]
+        .map(|ip: std::net::IpAddr| SocketAddr::from((ip, port)));
+    let four = plant.broker.await_listening(1);
+    let payload = bad_stamp(&plant);
+    let fail = |addr: SocketAddr, times: u16| {
+        let mut wire = Wire::open_at(addr).connected(&Connect::new(addr.to_string()), false);
+        for id in 1..=times {
+            wire.publish(&Publish::new(TOPIC, &payload).qos(1, id));
+        }
+        wire
+    };
+    fail(six, 2).disconnect();
+    let mut honest = Wire::open_at(six).connected(&Connect::new("honest"), false);
+    fail(six, 2).expect_closed();
+    assert!(is_refused_at(six) && !is_refused_at(mapped) && !is_refused_at(four));
+    plant.broker.log_line(|line| {
+        line.contains("new connections are refused") && line.field("addr") == Some(&six.ip().to_string())
+    });
+    assert_passes(&mut plant, &mut honest);
+    fail(four, 2).disconnect();
+    fail(mapped, 2).expect_closed();
+    assert!(is_refused_at(mapped) && is_refused_at(four));
 }
 
 #[test]

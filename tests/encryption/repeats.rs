@@ -3,11 +3,17 @@
 
 use super::{Plant, assert_nothing_refused, await_report};
 use crate::harness::packets::{puback, pubcomp, pubrec, pubrel};
-use crate::harness::{Connect, Publish, Wire};
+use crate::harness::packets5::{PUBACK, PUBREC};
+use crate::harness::{Broker, Connect, Connect5, Publish, Publish5, Setup, Wire};
+use sealmq_crypto::Freshness;
 use std::collections::BTreeSet;
 use std::sync::Barrier;
 
 const TOPIC: &str = "plant/7/level";
+/// Where refusals close.
+const STRICT: &str = "strict/7/level";
+/// So many envelopes of a session are remembered.
+const REMEMBERED: u16 = 256;
 
 fn persistent() -> Connect {
     Connect::new("device").persistent()
@@ -165,5 +171,96 @@ fn numbers_out_of_order_are_taken_once_each() {
     for n in (0..50).rev() {
         plant.watcher.take(&n.to_string());
     }
+    plant.watcher.expect_nothing_but_pong();
+}
+
+/// Older than what is remembered: refused, but a device that is cut for it would come back with it for ever.
+#[test]
+fn a_repetition_too_old_to_be_remembered_does_not_close() {
+    let mut plant = Plant::start();
+    let publish = Publish::new(STRICT, plant.seal(STRICT, "0")).qos(1, 1);
+    let mut device = Wire::connect(&plant.broker, &persistent());
+    device.publish(&publish);
+    for n in 1..=REMEMBERED {
+        device.publish(&Publish::new(TOPIC, plant.seal(TOPIC, &n.to_string())).qos(1, n + 1));
+    }
+    for n in 0..=REMEMBERED {
+        plant.watcher.take(&n.to_string());
+    }
+    device.cut();
+    let mut device = Wire::resume(&plant.broker, &persistent());
+    for _ in 0..2 {
+        device.publish(&publish.clone().dup());
+    }
+    device.expect_nothing_but_pong();
+    plant.watcher.expect_nothing_but_pong();
+    await_report(&plant.broker, "refused/replayed", 2);
+    await_report(&plant.broker, "envelopes/repeated", 0);
+    // For the first time it closes, as ever.
+    device.send(publish.bytes());
+    device.expect_closed();
+}
+
+/// A clock does not stand still while a device is away.
+#[test]
+fn a_repetition_that_has_become_old_does_not_close() {
+    let mut plant = Plant::start();
+    let old = plant.device.seal_as(Freshness::Time(1_500_000_000), &plant.key, STRICT, "old");
+    let publish = Publish::new(STRICT, old).qos(1, 7);
+    let mut device = Wire::client(&plant.broker, "device");
+    device.publish(&publish.clone().dup());
+    device.expect_nothing_but_pong();
+    await_report(&plant.broker, "refused/not-fresh", 1);
+    device.send(publish.bytes());
+    device.expect_closed();
+    plant.watcher.expect_nothing_but_pong();
+}
+
+/// A restart forgets what was taken of whom under which packet id, and knows that it was taken.
+#[test]
+fn a_repetition_after_a_restart_does_not_close() {
+    let ways: [fn(Broker) -> Setup; 2] = [Broker::end, Broker::kill];
+    for way in ways {
+        let mut plant = Plant::start();
+        let publish = Publish::new(STRICT, plant.seal(STRICT, "1")).qos(1, 7);
+        let mut device = Wire::connect(&plant.broker, &persistent());
+        device.publish(&publish);
+        plant.watcher.take("1");
+        let mut plant = Plant::of(way(plant.into_broker()).start());
+        for times in 1..=2 {
+            let mut device = Wire::resume(&plant.broker, &persistent());
+            device.publish(&publish.clone().dup());
+            device.send(publish.clone().qos(2, 8).dup().bytes());
+            device.expect(pubrec(8));
+            device.send(pubrel(8));
+            device.expect(pubcomp(8));
+            device.cut();
+            await_report(&plant.broker, "refused/replayed", 2 * times);
+        }
+        plant.watcher.expect_nothing_but_pong();
+    }
+}
+
+/// In MQTT 5 it is answered with its code, as where refusals do not close.
+#[test]
+fn a_repetition_of_mqtt5_after_a_restart_does_not_close() {
+    let persistent = Connect5::new("device").persistent(300);
+    let mut plant = Plant::start();
+    let publish = Publish5::new(STRICT, plant.seal(STRICT, "1")).qos(1, 7);
+    Wire::connect5(&plant.broker, &persistent).publish5(&publish);
+    plant.watcher.take("1");
+    let mut plant = Plant::of(plant.into_broker().end().start());
+    for times in 1..=2 {
+        let mut device = Wire::resume5(&plant.broker, &persistent);
+        device.send(publish.clone().dup().bytes());
+        device.expect_reason(PUBACK, 7, 0x99);
+        device.send(publish.clone().qos(2, 8).dup().bytes());
+        device.expect_reason(PUBREC, 8, 0x99);
+        device.cut();
+        await_report(&plant.broker, "refused/replayed", 2 * times);
+    }
+    let mut device = Wire::resume5(&plant.broker, &persistent);
+    device.send(publish.bytes());
+    device.expect_disconnect(0x99);
     plant.watcher.expect_nothing_but_pong();
 }

@@ -3,8 +3,8 @@
 //!
 //! A message without envelope passes at once when nobody is before it. Behind an envelope everything that is
 //! published waits; so does every packet that asks for something of which the messages before it are a part
-//! (SUBSCRIBE, DISCONNECT, ...). Always holds: no more than `encryption.unchecked_max` wait, then nothing is
-//! read; one group at a time is with the `verifier`.
+//! (SUBSCRIBE, DISCONNECT, ...). Always holds: no more than `encryption.unchecked_max` wait, and no more bytes of
+//! envelopes than `limits.unchecked_bytes_max` and one besides, then nothing is read; one group at a time is with the `verifier`.
 
 use super::Connection;
 use crate::ingress::inquiry::{Begun, Examined, Inquiry};
@@ -23,11 +23,6 @@ use tokio::io::{AsyncRead, AsyncWrite};
 
 /// For so many groups after a bad stamp a connection is expected to send more of them.
 const SUSPICION: u32 = 64;
-
-/// Bytes of envelopes that wait, from which on nothing more is read.
-const UNCHECKED_BYTES_MAX: usize = 1024 * 1024;
-/// Bytes of one group, if it is more than one envelope: they are copied for the time of a check.
-const GROUP_BYTES_MAX: usize = 256 * 1024;
 
 /// What ingress says of a message.
 type Settled = Result<Admitted, Refused>;
@@ -197,8 +192,9 @@ impl Line {
         true
     }
 
-    /// The next group, if there is anything for one and none is out.
-    fn group(&mut self) -> Option<(Vec<Inquiry>, bool)> {
+    /// The next group, if there is anything for one and none is out; of so many bytes, if it is more than one
+    /// envelope.
+    fn group(&mut self, bytes_max: usize) -> Option<(Vec<Inquiry>, bool)> {
         if self.asked || self.gathered.is_empty() {
             return None;
         }
@@ -208,7 +204,7 @@ impl Line {
         let (mut group, mut bytes) = (Vec::new(), 0);
         while let Some(next) = self.gathered.front()
             && group.len() < most
-            && (group.is_empty() || bytes + next.size() <= GROUP_BYTES_MAX)
+            && (group.is_empty() || bytes + next.size() <= bytes_max)
         {
             bytes += next.size();
             group.extend(self.gathered.pop_front());
@@ -246,14 +242,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// that has to wait for them.
     pub(super) fn may_take(&self) -> bool {
         self.admission.len() < self.broker.unchecked_max
-            && self.admission.bytes() < UNCHECKED_BYTES_MAX
+            && self.admission.bytes() < self.broker.limits.unchecked_bytes_max
             && (self.admission.is_idle() || !self.admission.holds_back())
     }
 
     /// Gives the verifier what was gathered.
     pub(super) fn ask(&mut self) {
         if let Some(line) = &mut self.admission.0
-            && let Some((inquiries, suspect)) = line.group()
+            && let Some((inquiries, suspect)) = line.group(self.broker.verifier.group_bytes_max())
         {
             let (rules, desk) = (self.rules.clone(), line.desk.clone());
             self.broker.verifier.examine(Group { rules, inquiries, suspect, desk });

@@ -3,7 +3,8 @@
 //! An [`Inquiry`] is a message whose topic asks for an envelope; [`examine`] verifies the stamps of many at
 //! once, of whichever connections, and opens their contents; an [`Examined`] one takes its sender's number and
 //! becomes a message, in the order in which its client sent it. Always holds: what was examined changed
-//! nothing, so it can be dropped, and examined on whatever thread.
+//! nothing, so it can be dropped, and examined on whatever thread; and a fault of ours in examining one costs
+//! that message and no other.
 
 use super::message::Submission;
 use super::{Admitted, Fingerprint, Ingress, Refusal, Refused, without_envelope};
@@ -12,7 +13,12 @@ use bytes::Bytes;
 use bytestring::ByteString;
 use sealmq_config::encryption::{Bind, OnRefusal};
 use sealmq_crypto::{Identified, Mark, OpenError, Policy, ReplayWindows, Unsealed, verify_all};
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
+
+/// An envelope that a test has examining fail with.
+#[cfg(test)]
+pub(crate) const PANICS: &[u8] = b"examining this goes wrong";
 
 /// What became of a message without any cryptography.
 #[derive(Debug)]
@@ -66,18 +72,42 @@ impl Client {
 pub(crate) struct Examined {
     inquiry: Inquiry,
     fingerprint: Fingerprint,
-    unsealed: Result<Unsealed, OpenError>,
+    unsealed: Result<Unsealed, Fault>,
+}
+
+/// Why an envelope is not open.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    /// Its own.
+    Envelope(OpenError),
+    /// Ours.
+    Internal,
+}
+
+impl From<OpenError> for Fault {
+    fn from(error: OpenError) -> Self {
+        Self::Envelope(error)
+    }
+}
+
+impl Fault {
+    fn refusal(self, on_refusal: OnRefusal) -> Refusal {
+        match self {
+            Self::Envelope(error) => Refusal::Envelope(error, on_refusal),
+            Self::Internal => Refusal::Internal,
+        }
+    }
 }
 
 impl Examined {
-    fn of(inquiry: Inquiry, unsealed: Result<Unsealed, OpenError>) -> Self {
+    fn of(inquiry: Inquiry, unsealed: Result<Unsealed, Fault>) -> Self {
         let fingerprint = Fingerprint(sealmq_crypto::payload_digest(inquiry.submission.payload()));
         Self { inquiry, fingerprint, unsealed }
     }
 
     /// Whether its stamp was verified in vain: what a flood of costs.
     pub(crate) fn has_bad_stamp(&self) -> bool {
-        matches!(self.unsealed, Err(OpenError::BadStamp))
+        matches!(self.unsealed, Err(Fault::Envelope(OpenError::BadStamp)))
     }
 
     /// Whose mark would be taken, and which; nothing if it is refused.
@@ -105,12 +135,9 @@ impl Examined {
         let Self { inquiry, fingerprint, unsealed } = self;
         let Inquiry { submission, policy, on_refusal, egress, .. } = inquiry;
         let fingerprint = Some(fingerprint);
-        let opened = match unsealed.and_then(|unsealed| unsealed.take(replay)) {
+        let opened = match unsealed.and_then(|unsealed| Ok(unsealed.take(replay)?)) {
             Ok(opened) => opened,
-            Err(error) => {
-                let refusal = Refusal::Envelope(error, on_refusal);
-                return Err(Refused::new(submission, refusal, fingerprint));
-            }
+            Err(fault) => return Err(Refused::new(submission, fault.refusal(on_refusal), fingerprint)),
         };
         let taken = Some((opened.sender, Box::new(opened.mark)));
         let message = match policy {
@@ -127,9 +154,7 @@ impl Examined {
 
 /// Examines one alone.
 pub(super) fn examine_one(ingress: &Ingress, inquiry: Inquiry, replay: &ReplayWindows) -> Examined {
-    let identified = ingress.identify(&inquiry);
-    let verified = identified.and_then(Identified::verify);
-    let unsealed = verified.and_then(|verified| verified.unseal(replay, inquiry.policy));
+    let unsealed = unseal_guarded((ingress, &inquiry), replay);
     Examined::of(inquiry, unsealed)
 }
 
@@ -139,31 +164,59 @@ pub(crate) fn examine<'a>(
     replay: &ReplayWindows,
 ) -> Vec<Examined> {
     let inquiries: Vec<(&Ingress, Inquiry)> = inquiries.into_iter().collect();
-    let identified: Vec<_> = inquiries.iter().map(|(ingress, inquiry)| ingress.identify(inquiry)).collect();
-    let (mut good, mut unsealed) = (Vec::with_capacity(identified.len()), Vec::new());
-    for (identified, (_, inquiry)) in identified.into_iter().zip(&inquiries) {
-        unsealed.push(identified.map(|one| good.push((one, inquiry.policy))));
+    let cases = || inquiries.iter().map(|(ingress, inquiry)| (*ingress, inquiry));
+    let unsealed = guarded(|| unseal_all(cases(), replay));
+    // Whichever of them it was, the others need not suffer for it.
+    let unsealed =
+        unsealed.unwrap_or_else(|| cases().map(|case| unseal_guarded(case, replay)).collect::<Vec<_>>());
+    let examined = inquiries.into_iter().zip(unsealed);
+    examined.map(|((_, inquiry), unsealed)| Examined::of(inquiry, unsealed)).collect()
+}
+
+/// Runs what may be wrong in us; nothing comes out if it panics. What is shared with others (derived keys,
+/// counts, windows) is left whole: each is changed by one step, or not at all.
+fn guarded<T>(run: impl FnOnce() -> T) -> Option<T> {
+    let done = catch_unwind(AssertUnwindSafe(run));
+    if done.is_err() {
+        tracing::error!("examining envelopes has panicked; those that cannot be examined alone are refused");
+    }
+    done.ok()
+}
+
+fn unseal_guarded(
+    (ingress, inquiry): (&Ingress, &Inquiry),
+    replay: &ReplayWindows,
+) -> Result<Unsealed, Fault> {
+    let unseal = || ingress.identify(inquiry)?.verify()?.unseal(replay, inquiry.policy);
+    guarded(unseal).map_or(Err(Fault::Internal), |unsealed| Ok(unsealed?))
+}
+
+/// Verifies the stamps of all of them together; one answer for each.
+fn unseal_all<'a>(
+    cases: impl Iterator<Item = (&'a Ingress, &'a Inquiry)>,
+    replay: &ReplayWindows,
+) -> Vec<Result<Unsealed, Fault>> {
+    let (mut good, mut unsealed) = (Vec::new(), Vec::new());
+    for (ingress, inquiry) in cases {
+        unsealed.push(ingress.identify(inquiry).map(|one| good.push((one, inquiry.policy))));
     }
     let (good, policies): (Vec<_>, Vec<_>) = good.into_iter().unzip();
     let mut verified = verify_all(good).into_iter().zip(policies);
-    let unsealed: Vec<Result<Unsealed, OpenError>> = unsealed
-        .into_iter()
-        .map(|identified| {
-            identified?;
-            // There is one for each that was identified.
-            let (verified, policy) = verified.next().ok_or(OpenError::BadStamp)?;
-            verified?.unseal(replay, policy)
-        })
-        .collect();
-    drop(verified);
-    let examined = inquiries.into_iter().zip(unsealed);
-    examined.map(|((_, inquiry), unsealed)| Examined::of(inquiry, unsealed)).collect()
+    let unsealed = unsealed.into_iter().map(|identified| {
+        identified?;
+        // There is one for each that was identified.
+        let (verified, policy) = verified.next().ok_or(OpenError::BadStamp)?;
+        Ok(verified?.unseal(replay, policy)?)
+    });
+    unsealed.collect()
 }
 
 impl Ingress {
     /// The cheap checks on an envelope: form, sender, topic, and whether the sender is bound to this client.
     fn identify<'a>(&'a self, inquiry: &'a Inquiry) -> Result<Identified<'a>, OpenError> {
         let Inquiry { submission, unix_s, client, .. } = inquiry;
+        #[cfg(test)]
+        assert!(&submission.payload()[..] != PANICS, "a test asked for it");
         let identified = self.opener.identify(submission.topic().as_str(), submission.payload(), *unix_s)?;
         let sender = identified.sender();
         match self.binds.get(&sender[..]) {

@@ -79,6 +79,8 @@ pub(crate) enum Refusal {
     PayloadFormat,
     /// The envelope's rules: which, and what the policy says about the connection.
     Envelope(OpenError, OnRefusal),
+    /// Its envelope could not be examined, for a fault of ours.
+    Internal,
     /// No refusal in truth: a repetition of the protocol, whose first copy was taken.
     Repeated,
 }
@@ -124,6 +126,7 @@ impl Refusal {
             Self::ReservedTopic => "reserved-topic",
             Self::PayloadFormat => "payload-format",
             Self::Envelope(error, _) => error.name(),
+            Self::Internal => "internal-error",
             Self::Repeated => "repeated",
         }
     }
@@ -139,6 +142,7 @@ impl Refusal {
                 _,
             ) => ReasonCode::NotAuthorized,
             Self::PayloadFormat | Self::Envelope(..) => ReasonCode::PayloadFormatInvalid,
+            Self::Internal => ReasonCode::UnspecifiedError,
             Self::Repeated => ReasonCode::Success,
         }
     }
@@ -150,6 +154,8 @@ impl Refusal {
             Some("this client may not publish this here")
         } else if reason == ReasonCode::PayloadFormatInvalid {
             Some("the payload is not what it has to be on this topic")
+        } else if reason == ReasonCode::UnspecifiedError {
+            Some("the payload could not be examined")
         } else {
             None
         }
@@ -158,6 +164,16 @@ impl Refusal {
     /// Whether the envelope was seen before, and so may be a repetition of the protocol.
     pub(crate) fn is_replay(self) -> bool {
         matches!(self, Self::Envelope(OpenError::Replayed, _))
+    }
+
+    /// Whether the envelope is not new (any more), which may be the fault of time alone.
+    pub(crate) fn is_stale(self) -> bool {
+        self.is_replay() || matches!(self, Self::Envelope(OpenError::NotFresh, _))
+    }
+
+    /// The same, with the connection left alone whatever the policy says.
+    pub(crate) fn and_go_on(self) -> Self {
+        if let Self::Envelope(error, _) = self { Self::Envelope(error, OnRefusal::Drop) } else { self }
     }
 
     /// Whether a stamp was verified and does not hold.

@@ -135,6 +135,18 @@ impl Inbound {
     fn was_taken(&self, id: PacketId, fingerprint: Fingerprint) -> bool {
         self.taken.contains(&(id, fingerprint))
     }
+
+    /// What a refusal comes to where a packet is sent again: nothing, if its first copy is remembered. If not,
+    /// it is answered and never ends the connection for what time made of it: its client has to send it until
+    /// it is answered ([MQTT-4.4.0-1]) and can make it no newer, so would come back with it for ever.
+    fn judge(&self, receipt: Receipt, refused: &Refused) -> Refusal {
+        let refusal = refused.refusal;
+        let Some(id) = receipt.packet_id.filter(|_| receipt.dup && refusal.is_stale()) else {
+            return refusal;
+        };
+        let known = refused.fingerprint.is_some_and(|fingerprint| self.was_taken(id, fingerprint));
+        if known && refusal.is_replay() { Refusal::Repeated } else { refusal.and_go_on() }
+    }
 }
 
 impl Session {
@@ -198,15 +210,7 @@ impl Session {
                 (reason, None, position)
             }
             Outcome::Refused(mut refused) => {
-                let repeated = receipt.dup
-                    && refused.refusal.is_replay()
-                    && receipt
-                        .packet_id
-                        .zip(refused.fingerprint)
-                        .is_some_and(|(id, f)| self.inbound.was_taken(id, f));
-                if repeated {
-                    refused.refusal = Refusal::Repeated;
-                }
+                refused.refusal = self.inbound.judge(receipt, &refused);
                 let refusal = refused.refusal;
                 self.actions.push_back(Action::Report(refused));
                 if refusal.disconnects() {

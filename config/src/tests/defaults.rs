@@ -40,6 +40,8 @@ fn limits() -> Limits {
         queue_full: QueueFull::DropNewest,
         retained_messages_max: 1_000_000,
         retained_bytes_max: GIB,
+        unchecked_bytes_max: MIB,
+        examined_batch_bytes_max: MIB,
         failed_stamps_per_connection: 16,
         failed_stamps_per_address: 64,
         failed_stamps_window_s: 60,

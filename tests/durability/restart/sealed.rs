@@ -1,8 +1,10 @@
 //! Sealed messages: still confidential, and still taken once.
 
-use crate::durability::{Way, every_way};
+use crate::durability::preload::later;
+use crate::durability::{Way, await_gone, every_way};
 use crate::encryption::{self, Device, Plant, SECRET, egress, topic_key};
-use crate::harness::{Broker, Connect, Publish, Wire};
+use crate::harness::packets5::{SESSION_EXPIRY, WILL_DELAY, With};
+use crate::harness::{Broker, Connect, Connect5, Publish, Publish5, Wire};
 use sealmq_crypto::{Freshness, TopicKey};
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -77,6 +79,44 @@ fn confidential_messages_in_a_queue_do_not_come_on_plaintext() {
     });
 }
 
+/// A sealed will waits while the broker is started again, twice: before it is due it comes to nobody, then over TLS
+/// alone; and so does what is retained of it, after one more start.
+#[test]
+fn sealed_will_that_waits_stays_confidential() {
+    every_way(|way| {
+        let plant = start(way);
+        let (secure, open) = (absent(&plant.broker), Connect::new("plain").persistent());
+        let mut wire = Wire::connect(&plant.broker, &open);
+        wire.subscribe("#", 2);
+        wire.disconnect();
+        let will = Publish5::new(TOPIC, plant.seal(TOPIC, SECRET)).qos(1, 0).retain().with(WILL_DELAY, 1_800);
+        let mortal = Connect5::new("mortal").with(SESSION_EXPIRY, 7_200).will(will);
+        let Plant { broker, watcher, .. } = plant;
+        watcher.disconnect();
+        Wire::connect5(&broker, &mortal).cut();
+        await_gone(&broker);
+        let broker = way.restart(broker);
+        Wire::open_tls(&broker).connected(&secure, true).expect_nothing_but_pong();
+        Wire::resume(&broker, &open).expect_nothing_but_pong();
+        // Due soon after the start.
+        let broker = later(way.down(broker), 1_797).start();
+        let mut plain = Wire::resume(&broker, &open);
+        let will = Wire::open_tls(&broker).connected(&secure, true).take(SECRET);
+        assert!(will.qos == 1 && will.topic() == TOPIC && !will.dup, "{will:?}");
+        plain.expect_nothing_but_pong();
+        plain.disconnect();
+        let broker = way.restart(broker);
+        Wire::resume(&broker, &open).expect_nothing_but_pong();
+        let mut late = Wire::client(&broker, "late");
+        late.subscribe("#", 1);
+        late.expect_nothing_but_pong();
+        let mut late = Wire::client_tls(&broker, "late");
+        late.subscribe("plant/#", 1);
+        assert!(late.take(SECRET).retain);
+        assert!(!broker.log().text().contains(SECRET));
+    });
+}
+
 /// Where the policy lets envelopes leave, that is kept with a message, and so is that it does not: also where the
 /// policies are others after the start.
 #[test]
@@ -120,6 +160,34 @@ fn egress_is_that_of_before() {
         }
         assert!(!broker.log().text().contains("strictly"));
     });
+}
+
+/// `sealmq open` opens what a subscriber without TLS gets of before the start, queued and retained.
+#[test]
+fn envelopes_of_before_open_by_command() {
+    for way in [Way::SyncKill, Way::SyncTerm] {
+        let rules = egress::rules();
+        let plant = Plant::of(encryption::setup().config(&rules).config(way.storage()).start());
+        let connect = Connect::new("panel").persistent();
+        let mut panel = Wire::connect(&plant.broker, &connect);
+        panel.subscribe(TOPIC, 1);
+        panel.disconnect();
+        let mut sender = Wire::client(&plant.broker, "sender");
+        sender.publish(&Publish::new(TOPIC, plant.seal(TOPIC, SECRET)).qos(1, 1).retain());
+        let broker = way.restart(plant.into_broker());
+        let mut panel = Wire::resume(&broker, &connect);
+        let queued = panel.expect_publish();
+        panel.acknowledge(&queued);
+        panel.subscribe(TOPIC, 1);
+        let retained = panel.expect_publish();
+        assert_eq!([queued.retain, retained.retain], [false, true]);
+        for Publish { payload, .. } in [queued, retained] {
+            assert_eq!(egress::open_by_command(&broker, "panel", &payload), Ok(SECRET.to_owned()));
+            assert!(!String::from_utf8_lossy(&payload).contains(SECRET));
+            // Anybody else has the wrong key.
+            assert!(egress::open_by_command(&broker, "ann", &payload).is_err());
+        }
+    }
 }
 
 /// What was acknowledged is refused when it comes again, by its number and by its time: also where nobody

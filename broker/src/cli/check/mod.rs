@@ -81,8 +81,12 @@ fn findings(config: &Config, is_development: bool) -> Result<Findings, Vec<Start
         notes.extend(endings(config, Now::read().unix_s).iter().map(ToString::to_string));
         kinds = read.kinds;
     }
-    errors.extend(egress::problems(config));
-    notes.extend(egress::warnings(config));
+    // What is wrong with the passphrase itself is told with the other keys.
+    if let Ok(secrets) = Secrets::of(config) {
+        let (problems, warnings) = egress::findings(config, &secrets);
+        errors.extend(problems);
+        notes.extend(warnings);
+    }
     if identity::is_to_come(config) {
         let file = config.identity.file(&config.data_dir).display().to_string();
         notes.extend((!is_development).then(|| format!("{file}: will be made at the first start")));
@@ -358,6 +362,8 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             queue_full,
             retained_messages_max,
             retained_bytes_max,
+            unchecked_bytes_max,
+            examined_batch_bytes_max,
             failed_stamps_per_connection,
             failed_stamps_per_address,
             failed_stamps_window_s,

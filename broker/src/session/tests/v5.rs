@@ -3,6 +3,7 @@
 use super::*;
 use crate::ingress::{Refusal, Refused};
 use crate::retained::Page;
+use sealmq_crypto::OpenError;
 use sealmq_protocol::ReasonCode as R;
 use sealmq_protocol::packet::RetainHandling::{self, DoNotSend, Send, SendIfNew};
 use sealmq_protocol::packet::TopicAlias;
@@ -110,6 +111,34 @@ fn a_3_1_1_publisher_that_is_refused_goes_on_to_pubcomp() {
     refuse(&mut session, publish(Qos::ExactlyOnce, Some(1), false), Refusal::NotAuthorized);
     assert_eq!(feed(&mut session, publish(Qos::ExactlyOnce, Some(1), true)), ["PubRec(1)"]);
     assert_eq!(feed(&mut session, pubrel(1)), ["PubComp(1)"]);
+}
+
+/// Whoever is closed for an envelope that only time has spoilt comes back with it, for ever.
+#[test]
+fn what_is_sent_again_is_answered_where_its_first_copy_is_not_remembered() {
+    for (error, again) in [
+        (OpenError::Replayed, true),
+        (OpenError::NotFresh, true),
+        (OpenError::BadStamp, false),
+        (OpenError::DecryptFailed, false),
+    ] {
+        let strict = Refusal::Envelope(error, OnRefusal::Disconnect);
+        let lenient = Refusal::Envelope(error, OnRefusal::Drop);
+        for qos in [Qos::AtLeastOnce, Qos::ExactlyOnce] {
+            for mut session in [super::session(), session()] {
+                let dropped = refuse(&mut session, publish(qos, Some(1), false), lenient);
+                let said = refuse(&mut session, publish(qos, Some(2), true), strict);
+                if again {
+                    let expected: Vec<_> = dropped.iter().map(|said| said.replace("(1)", "(2)")).collect();
+                    assert_eq!((said, expected.len()), (expected, 3));
+                } else {
+                    assert!(said[2].starts_with("close Refused("), "{said:?}");
+                }
+                let said = refuse(&mut session, publish(qos, Some(3), false), strict);
+                assert!(said[2].starts_with("close Refused("), "sent for the first time: {said:?}");
+            }
+        }
+    }
 }
 
 #[test]
