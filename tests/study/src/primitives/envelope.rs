@@ -80,6 +80,10 @@ fn topic_key(form: Form) -> Result<Option<TopicKey>> {
     })
 }
 
+/// Envelopes that are opened in turn: more than an opener keeps ciphers for, so that each of an asymmetric key is
+/// agreed on anew.
+const ENVELOPES: usize = 16;
+
 pub(super) fn tasks(sizes: &[usize]) -> Result<Vec<Task>> {
     let mut tasks = Vec::new();
     for form in FORMS {
@@ -98,8 +102,11 @@ pub(super) fn tasks(sizes: &[usize]) -> Result<Vec<Task>> {
             };
             let (sealing, opening) = (ends.clone(), ends.clone());
             tasks.push(task(Operation::Seal, Box::new(move || sealing.seal(&plaintext).is_some())));
-            let opened = envelope.clone();
-            tasks.push(task(Operation::Open, Box::new(move || opening.open(&opened).is_some())));
+            let others = (1..ENVELOPES).filter_map(|_| ends.seal(&vec![0xA5; *size]));
+            let mut envelopes =
+                [envelope.clone()].into_iter().chain(others).collect::<Vec<_>>().into_iter().cycle();
+            let open_next = move || envelopes.next().is_some_and(|next| opening.open(&next).is_some());
+            tasks.push(task(Operation::Open, Box::new(open_next)));
         }
     }
     Ok(tasks)
