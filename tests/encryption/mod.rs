@@ -5,6 +5,7 @@
 //! makes envelopes which the command line refuses to make.
 
 mod audit;
+mod audit_files;
 mod batches;
 mod confidential;
 pub(crate) mod egress;

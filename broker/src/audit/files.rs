@@ -152,16 +152,26 @@ impl Files {
         Ok(some)
     }
 
-    /// Begins a new file. The others become one older each, and the oldest goes.
+    /// Begins a new file. The others become one older each, up to a place that a crash left empty, or the oldest
+    /// goes.
     fn rotate(&mut self) -> io::Result<()> {
         let current = self.current.as_mut().ok_or(ErrorKind::NotConnected)?;
         current.file.sync_all()?;
-        for age in (1..self.count_max).rev() {
+        let mut last = 1;
+        while last + 1 < self.count_max && path(&self.folder, last).try_exists()? {
+            last += 1;
+        }
+        for age in (1..=last).rev() {
             rename(&path(&self.folder, age - 1), &path(&self.folder, age))?;
         }
         // There are more if the configuration asked for more before.
-        let mut age = self.count_max;
-        while let Ok(()) = fs::remove_file(path(&self.folder, age)) {
+        let (mut age, mut gaps) = (self.count_max, 0);
+        while gaps < 2 {
+            match fs::remove_file(path(&self.folder, age)) {
+                Ok(()) => {}
+                Err(why) if why.kind() == ErrorKind::NotFound => gaps += 1,
+                Err(_) => break,
+            }
             age += 1;
         }
         let newest = path(&self.folder, 0);

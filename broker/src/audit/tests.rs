@@ -305,6 +305,44 @@ fn a_chain_as_it_was_written_holds() {
     assert_eq!((found.lines, found.first.unwrap().0, found.torn_bytes), (4, 4, 6));
 }
 
+/// A crash while files were turned over leaves one place empty; the next turnover fills it, and a second crash does
+/// not leave two.
+#[test]
+fn a_place_that_a_crash_left_empty_is_filled() {
+    let folder = tempfile::tempdir().unwrap();
+    let audit = folder.path().join("audit");
+    seven(folder.path());
+    fs::rename(path(&audit, 2), path(&audit, 3)).unwrap();
+    fs::rename(path(&audit, 1), path(&audit, 2)).unwrap();
+    let keeping = |count| Writer::new(Files::new(audit.clone(), 600, count));
+    keeping(5).write(entries(&["8", "9", "10"]), Instant::now());
+    let there: Vec<_> = (0..6).filter(|age| path(&audit, *age).exists()).collect();
+    assert_eq!(there, [0, 1, 2, 3]);
+    let found = verified(folder.path(), None).unwrap();
+    assert_eq!((found.lines, found.first.unwrap().0), (10, 1));
+
+    // Where fewer are to be kept, those behind an empty place go as well.
+    fs::rename(path(&audit, 3), path(&audit, 4)).unwrap();
+    keeping(2).write(entries(&["11", "12", "13"]), Instant::now());
+    let there: Vec<_> = (0..6).filter(|age| path(&audit, *age).exists()).collect();
+    assert_eq!(there, [0, 1]);
+    verified(folder.path(), None).unwrap();
+}
+
+/// The first line of the newest file may be the one that is not whole.
+#[test]
+fn a_file_that_begins_with_half_a_line_is_the_last() {
+    let folder = tempfile::tempdir().unwrap();
+    seven(folder.path());
+    let audit = folder.path().join("audit");
+    for age in [2, 1, 0] {
+        fs::rename(path(&audit, age), path(&audit, age + 1)).unwrap();
+    }
+    fs::write(path(&audit, 0), b"{\"n\":8").unwrap();
+    let found = verified(folder.path(), None).unwrap();
+    assert_eq!((found.lines, found.torn_bytes), (7, 6));
+}
+
 /// Whatever is done to a line, the chain breaks at it or at the next.
 #[test]
 fn a_change_breaks_the_chain() {

@@ -204,12 +204,14 @@ fn read_line(reader: &mut impl BufRead) -> io::Result<Option<Piece>> {
     })
 }
 
-/// The number of the first line; 0 where there is none that can be read.
+/// The number of the first line. One that is not there yet, or not whole, comes behind all others: it is about to be
+/// written. One that cannot be read comes first.
 fn first_number(part: &Part) -> io::Result<u64> {
     let line = read_line(&mut BufReader::new(&part.file))?;
     (&part.file).rewind()?;
     Ok(match line {
         Some(Piece::Whole(line)) => Link::read(&line).map_or(0, |link| link.n),
-        Some(Piece::Torn(_) | Piece::TooLong) | None => 0,
+        Some(Piece::Torn(_)) | None => u64::MAX,
+        Some(Piece::TooLong) => 0,
     })
 }
