@@ -3,37 +3,28 @@
 //! Owns registry, router, replay windows, store and counters; the rules in force, which a reload
 //! replaces as a whole; and the count of connections, by which a shutdown knows that it is over.
 
-use crate::audit::{self, Audit, Declared, Event, Whose};
-use crate::auth::acl::Permissions;
-use crate::auth::{Auth, Identity, Senders};
-use crate::egress::SubscriberKeys;
-use crate::enrolment::{Book, Configured, Effect, Listed, Name, Order, Refused};
-use crate::error::StartError;
+use crate::audit::{Audit, Event, KeyChange, Whose};
+use crate::enrolment::{Book, Effect, Happened, Listed, Name, Order, Refused};
 use crate::failed_stamps::FailedStamps;
-use crate::identity::{self, Stamps};
-use crate::ingress::Ingress;
+use crate::identity::Stamps;
 use crate::ingress::ahead::SetAside;
 use crate::ingress::message::Submission;
 use crate::key_watch::KeyWatch;
-use crate::keys;
-use crate::listener::tls;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
 use crate::now::{Clock, Now};
 use crate::registry::{DueWill, Registry};
 use crate::retained::Retained;
 use crate::router::{Router, Turn};
-use crate::secrets::Secrets;
+use crate::rulebook::Rulebook;
 use crate::session::connect;
 use crate::store::{Change, Position, Recovered, Store};
 use crate::verifier::Verifier;
 use bytes::Bytes;
 use parking_lot::{Mutex, RwLock};
 use sealmq_config::Config;
-use sealmq_config::auth::AclRule;
 use sealmq_config::limits::Limits;
-use sealmq_config::listener::Listener;
-use sealmq_crypto::{Keyring, Mark, ReplayWindows, SenderKey, SenderWindow};
+use sealmq_crypto::{Mark, ReplayWindows, SenderWindow};
 use sealmq_protocol::codec;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
@@ -70,138 +61,6 @@ pub(crate) struct Broker {
     stopping: AtomicBool,
 }
 
-/// What SIGHUP replaces, as a whole: who may do what, and with which keys. Whoever is enrolled at run time is
-/// in it as well, once it is in force.
-pub(crate) struct Rulebook {
-    edition: u64,
-    /// Who may connect.
-    pub(crate) auth: Auth,
-    /// What may be routed.
-    pub(crate) ingress: Ingress,
-    /// What the broker stamps with.
-    pub(crate) identity: Arc<SenderKey>,
-    /// For whom it seals.
-    pub(crate) subscriber_keys: Arc<SubscriberKeys>,
-    /// The keys of the configuration alone.
-    configured: Configured,
-    acl: Vec<AclRule>,
-    /// Who may see the audit.
-    auditors: Vec<String>,
-    declared: Arc<Declared>,
-    tls: Vec<Option<Arc<rustls::ServerConfig>>>,
-}
-
-impl Rulebook {
-    /// Reads every file that the configuration names. Listeners stay as they run: of those in the
-    /// configuration, one with the same address may bring a new certificate.
-    pub(crate) fn load(config: &Config, running: &[Listener]) -> Result<Self, StartError> {
-        let secrets = Secrets::of(config)?;
-        Self::with_identity(config, running, identity::load(config, &secrets)?, &secrets)
-    }
-
-    /// The same, of a broker that has no files.
-    #[cfg(test)]
-    pub(crate) fn for_tests(config: &Config) -> Self {
-        let identity = SenderKey::generate(config.identity.id.as_str()).unwrap();
-        Self::with_identity(config, &[], identity, &Secrets::in_plain()).unwrap()
-    }
-
-    fn with_identity(
-        config: &Config,
-        running: &[Listener],
-        identity: SenderKey,
-        secrets: &Secrets,
-    ) -> Result<Self, StartError> {
-        let tls = running.iter().enumerate().map(|(place, running)| {
-            let same = |listener: &&Listener| listener.bind == running.bind && listener.tls.is_some();
-            let there = config.listeners.get(place).filter(same);
-            let now = there.or_else(|| config.listeners.iter().find(same)).unwrap_or(running);
-            running.tls.as_ref().and(now.tls.as_ref()).map(tls::server_config).transpose()
-        });
-        let configured = keys::configured(config)?;
-        Ok(Self {
-            edition: 0,
-            auth: Auth::load(&config.auth)?,
-            ingress: Ingress::new(
-                config.policies.clone(),
-                keys::opener_of(config, configured.keyring()),
-                configured.binds(),
-            ),
-            identity: Arc::new(identity),
-            subscriber_keys: Arc::new(SubscriberKeys::load(config, secrets)?),
-            configured,
-            acl: config.acl.clone(),
-            auditors: config.audit.users.clone(),
-            declared: Arc::new(Declared::of(config)),
-            tls: tls.collect::<Result<_, _>>()?,
-        })
-    }
-
-    /// The same rules with the keys of those who are enrolled now.
-    fn with_keys_of(&self, book: &Book) -> Self {
-        Self {
-            edition: self.edition,
-            auth: self.auth.clone(),
-            ingress: self.ingress.with_keys(book.keyring(), book.binds()),
-            identity: self.identity.clone(),
-            subscriber_keys: self.subscriber_keys.clone(),
-            configured: self.configured.clone(),
-            acl: self.acl.clone(),
-            auditors: self.auditors.clone(),
-            declared: self.declared.clone(),
-            tls: self.tls.clone(),
-        }
-    }
-
-    /// What one client may do.
-    pub(crate) fn permissions(&self, client_id: &str, user: Option<&str>) -> Permissions {
-        let permissions = Permissions::of(&self.acl, client_id, user);
-        if self.ingress.binds() { permissions.of_client(client_id, user) } else { permissions }
-    }
-
-    /// What the configuration says of keys.
-    pub(crate) fn declared(&self) -> &Declared {
-        &self.declared
-    }
-
-    /// What changed in the keys of the configuration since other rules were in force.
-    pub(crate) fn key_changes(&self, since: &Self) -> Vec<Event> {
-        let (before, now) = (since.configured.keyring(), self.configured.keyring());
-        audit::changes((&since.declared, &before), (&self.declared, &now))
-    }
-
-    /// Whether somebody may see the audit, on a secure connection.
-    pub(crate) fn is_auditor(&self, identity: &Identity) -> bool {
-        let user = identity.proven_user();
-        user.is_some_and(|user| self.auditors.iter().any(|auditor| *auditor == **user))
-    }
-
-    /// Whether anybody may see the audit.
-    pub(crate) fn has_auditors(&self) -> bool {
-        !self.auditors.is_empty()
-    }
-
-    /// Whether a client that was let in may stay.
-    pub(crate) fn still_admits(&self, identity: &Identity, now: Now) -> bool {
-        self.auth.still_admits(identity, self.senders(now))
-    }
-
-    /// Who is enrolled.
-    pub(crate) fn senders(&self, now: Now) -> Senders<'_> {
-        Senders { keyring: self.keyring(), now: now.unix_s }
-    }
-
-    /// All keys.
-    pub(crate) fn keyring(&self) -> &Keyring {
-        self.ingress.opener().keyring()
-    }
-
-    /// The certificate of a listener, by its place in the configuration that was started with.
-    pub(crate) fn tls(&self, listener: usize) -> Option<&Arc<rustls::ServerConfig>> {
-        self.tls.get(listener)?.as_ref()
-    }
-}
-
 impl Broker {
     /// A broker without connections, on a store and what it held.
     pub(crate) fn new(config: &Config, rulebook: &Rulebook, store: Arc<Store>, recovered: Recovered) -> Self {
@@ -219,10 +78,13 @@ impl Broker {
         }
         let replay = Arc::new(recalled(config, windows, stamps));
         let mut book = Book::new(&limits, enrolled);
-        let mut effect = book.configure(rulebook.configured.clone(), true, now_ms());
+        let mut effect = book.configure(rulebook.configured.clone(), now_ms());
+        book.recall(replay.sender_ids(), &mut effect);
         tell(&effect);
         effect.forgotten.iter().for_each(|sender| replay.forget(sender, None));
         store.append_lazily(&mut effect.changes);
+        let audit = Audit::new(&config.audit);
+        audit.record_all(gave_way(&effect.events, "start"));
         let rulebook = rulebook.with_keys_of(&book);
         let registry =
             Registry::new(limits.clone(), offer.clone(), bounds, router.clone(), store.clone(), next_session);
@@ -249,7 +111,7 @@ impl Broker {
             router,
             store,
             metrics,
-            audit: Audit::new(&config.audit),
+            audit,
             failed_stamps: FailedStamps::new(&config.limits),
             key_watch: KeyWatch::new(keys_used, &book.topic_keys()),
             started: Instant::now(),
@@ -274,15 +136,17 @@ impl Broker {
     }
 
     /// Puts other rules in force, with whoever is enrolled at run time; each connection takes them up at once.
-    pub(crate) fn replace_rules(&self, rulebook: &Rulebook) {
-        {
+    /// What has happened to those who were enrolled at run time goes to the audit.
+    pub(crate) fn replace_rules(&self, rulebook: &Rulebook) -> Vec<Event> {
+        let events = {
             let mut book = self.book.lock();
-            let mut effect = book.configure(rulebook.configured.clone(), false, now_ms());
+            let mut effect = book.configure(rulebook.configured.clone(), now_ms());
             tell(&effect);
             self.put_in_force(rulebook, &book, &mut effect, |changes| self.store.append_lazily(changes));
-            self.replay.forget_unknown(|sender| book.remembers(sender));
-        }
+            effect.events
+        };
         self.registry.tell_all(Command::Renew);
+        gave_way(&events, "reload")
     }
 
     /// Enrols, disables or removes while it runs: done when this returns, and kept once the store has reached
@@ -292,14 +156,16 @@ impl Broker {
         let (effect, position) = {
             let mut book = self.book.lock();
             let mut effect = book.take(order, now_ms())?;
+            if effect.changes.is_empty() {
+                // What was asked for may be on its way to the disk still, by an order before this one.
+                return Ok((effect, self.store.newest()));
+            }
             let append = |changes: &mut Vec<Change>| self.store.append(changes).1;
             let position = self.put_in_force(&self.rules(), &book, &mut effect, append);
             (effect, position)
         };
         self.store.kick();
-        if !effect.events.is_empty() {
-            self.registry.tell_all(Command::Renew);
-        }
+        self.registry.tell_all(Command::Renew);
         Ok((effect, position))
     }
 
@@ -319,7 +185,7 @@ impl Broker {
     ) -> T {
         let mut rulebook = rulebook.with_keys_of(book);
         let Effect { changes, forgotten, .. } = effect;
-        self.set_aside.forget(forgotten, || {
+        let (appended, _before) = self.set_aside.forget(forgotten, || {
             let appended = append(changes);
             let (before, now) = {
                 let mut current = self.rulebook.write();
@@ -336,8 +202,10 @@ impl Broker {
                     key(&before, sender).filter(|before| key(&now, sender).as_ref() != Some(before));
                 self.replay.forget(sender, another.as_ref());
             }
-            appended
-        })
+            // Given back when nobody waits for it: there can be very much of it.
+            (appended, before)
+        });
+        appended
     }
 
     /// Publishes a will whose client is not there, under the rules in force.
@@ -471,6 +339,15 @@ fn recalled(
         replay.retake(&sender, mark);
     }
     replay
+}
+
+/// Of those who were enrolled at run time: the configuration brings another key under their name.
+fn gave_way(events: &[Happened], by: &str) -> Vec<Event> {
+    let why = "enrolled at run time, and the configuration has another key";
+    let event = |(name, _): &Happened| {
+        Event::key(KeyChange::Removed, name.kind.into(), &name.id, Some(by), Some(why))
+    };
+    events.iter().map(event).collect()
 }
 
 /// What an operator should know of a configuration, with what was said at run time.

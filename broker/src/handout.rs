@@ -4,10 +4,11 @@
 //! stamped by the broker, so that a device that knows the broker's identity may believe it without TLS. Asking
 //! is subscribing, so that access rules hold and what is sent is bounded like retained messages are.
 
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::ingress::message::Message;
 use crate::mailbox::Command;
 use crate::now::Now;
+use crate::rulebook::Rulebook;
 use sealmq_protocol::filter::Level;
 use sealmq_protocol::{TopicFilter, TopicName};
 use std::sync::Arc;

@@ -147,11 +147,11 @@ fn trim(broker: &Broker) -> Result<(), EngineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::broker::Rulebook;
     use crate::delivery::Subscription;
     use crate::ingress::message::Message;
     use crate::registry::{Claim, Claimed};
     use crate::router::Turn;
+    use crate::rulebook::Rulebook;
     use crate::store::Committer;
     use crate::store::layout::Keyspace;
     use crate::store::simulated::SimulatedDisk;

@@ -43,6 +43,7 @@ mod now;
 mod registry;
 mod retained;
 mod router;
+mod rulebook;
 mod secrets;
 mod server;
 mod session;

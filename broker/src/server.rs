@@ -2,12 +2,13 @@
 
 use crate::admin;
 use crate::audit::{self, Event};
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::error::StartError;
 use crate::handout;
 use crate::keeper;
 use crate::key_watch;
 use crate::listener::{self, Listening};
+use crate::rulebook::Rulebook;
 use crate::sys_topics;
 use sealmq_config::Config;
 use sealmq_config::audit::Audit;
@@ -170,7 +171,7 @@ async fn apply(broker: &Broker, config: Config, running: &Config) {
         Ok(rulebook) => {
             let mut events = rulebook.key_changes(&broker.rules());
             let (senders, topic_keys) = rulebook.declared().counts();
-            broker.replace_rules(&rulebook);
+            events.extend(broker.replace_rules(&rulebook));
             events.push(Event::Reloaded { senders, topic_keys });
             broker.audit.record_all(events);
             log_identity(&broker.rules());

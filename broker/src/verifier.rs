@@ -14,9 +14,9 @@
 //!
 //! Lock order: the queue, or one desk; never both.
 
-use crate::broker::Rulebook;
 use crate::ingress::inquiry::{Examined, Inquiry, examine};
 use crate::metrics::Metrics;
+use crate::rulebook::Rulebook;
 use parking_lot::{Condvar, Mutex};
 use sealmq_crypto::{BATCH_STAMPS_MAX, ReplayWindows};
 use std::collections::VecDeque;

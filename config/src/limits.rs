@@ -84,6 +84,9 @@ pub struct Limits {
     pub enrolled_senders_max: usize,
     /// Topic keys that are enrolled or disabled at run time; one more is refused. Default: 10,000.
     pub enrolled_topic_keys_max: usize,
+    /// Bytes of a sender or a topic key that is enrolled at run time, of which each topic filter counts 32 more than
+    /// it has; a larger one is refused. Default: 64 KiB.
+    pub enrolled_entry_bytes_max: usize,
     /// Connections to the admin socket; one more is told so and closed. Default: 8.
     pub admin_connections_max: usize,
     /// Bytes of one request on the admin socket; a longer one is refused and its connection closed. Default:
@@ -141,6 +144,7 @@ impl Limits {
             shutdown_timeout_s: section.seconds("shutdown_timeout_s", 1..=3_600, 10),
             enrolled_senders_max: section.count("enrolled_senders_max", 0..=10_000_000, 100_000),
             enrolled_topic_keys_max: section.count("enrolled_topic_keys_max", 0..=10_000_000, 10_000),
+            enrolled_entry_bytes_max: section.bytes("enrolled_entry_bytes_max", 1_024..=(16 << 20), 64 << 10),
             admin_connections_max: section.count("admin_connections_max", 1..=1_024, 8),
             admin_request_bytes_max: section.bytes("admin_request_bytes_max", 65_536..=(1 << 30), 16 << 20),
             admin_timeout_s: section.seconds("admin_timeout_s", 1..=3_600, 10),

@@ -136,13 +136,6 @@ impl ReplayWindows {
         }
     }
 
-    /// Forgets the senders of whom nothing needs to be remembered: they are neither enrolled nor may they come
-    /// back with the key that they had.
-    pub fn forget_unknown(&self, is_known: impl Fn(&[u8]) -> bool) {
-        let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
-        senders.retain(|id, _| is_known(id));
-    }
-
     /// Whether the mark could be taken now; takes nothing.
     pub(crate) fn check(&self, sender: &Bytes, claim: &Claim) -> Result<(), OpenError> {
         self.locked(sender, |window| window.check(claim, self.timed_stamps_max))

@@ -1,6 +1,8 @@
 //! A full disk: nothing is acknowledged while there is no room, and all goes on by itself once there is.
 
 use super::await_report;
+use crate::encryption::{Device as Sealing, setup, topic_key};
+use crate::harness::broker::run as command;
 use crate::harness::packets::puback;
 use crate::harness::{Broker, Connect, Publish, Publish5, Setup, Wire};
 use std::io::{BufRead, BufReader, Write};
@@ -194,6 +196,54 @@ fn full_disk_stops_acknowledgements_and_nothing_is_lost() {
 fn full_disk_with_ballast_stops_acknowledgements_and_nothing_is_lost() {
     let device = Device::new();
     run(&device, "ballast_bytes = \"16 MiB\"");
+}
+
+/// A key that was stolen must not wait for a disk, and nothing of it may that waits for one.
+#[test]
+fn sender_that_is_disabled_gets_nothing_through_that_waits_for_room() {
+    let device = Device::new();
+    let store = device.folder.path().join("store");
+    let config = format!(
+        "[storage]\npath = \"{}\"\nballast_bytes = 0\n{}\n[limits]\nadmin_timeout_s = 1\n\
+         [[policy]]\ntopics = [\"plant/#\"]\npayload = \"sealed\"\n\
+         [[sender]]\nid = \"dev-7\"\nkey = \"keys/dev-7.pub.jwk\"\ntopics = [\"plant/#\"]\n\
+         [[topic_key]]\nid = \"aes256\"\nkey = \"keys/aes256.jwk\"\ntopics = [\"plant/#\"]\n",
+        store.display(),
+        super::SYS
+    );
+    let broker = setup().config(&config).runner(&device.runner()).start();
+    let mut watcher = Wire::client_tls(&broker, "watcher");
+    watcher.subscribe("plant/#", 1);
+    let mut wire = Wire::client(&broker, "device");
+    let (sealing, key) = (Sealing::enrolled(&broker, "dev-7"), topic_key(&broker, "aes256"));
+    let mut send = |n: u16, text: &str| {
+        let envelope = sealing.seal(&key, "plant/7", text);
+        wire.send(Publish::new("plant/7", envelope).qos(1, n).bytes());
+    };
+    send(1, "first");
+    watcher.take("first");
+    device.fill();
+    send(2, "stolen");
+    broker.log_line(|line| line.level() == "ERROR" && line.contains("no space is left for the store"));
+    watcher.expect_nothing_but_pong();
+    // In force at once; and said as often as it is asked that it is not kept.
+    for _ in 0..2 {
+        let disabled =
+            command(broker.dir(), &["enrol", "--config", "sealmq.toml", "disable", "sender", "dev-7"], "");
+        let why = String::from_utf8(disabled.stderr).unwrap();
+        assert!(!disabled.status.success() && why.contains("in force, but not kept yet"), "{why}");
+    }
+    device.clear();
+    let refused = broker.log_line(|line| line.field("reason").is_some());
+    assert_eq!(refused.field("reason"), Some("unknown-sender"), "{}", refused.text);
+    watcher.expect_nothing_but_pong();
+    await_report(&broker, "store/health", |health| health == "good");
+    let list = command(
+        broker.kill().runner(&device.runner()).start().dir(),
+        &["enrol", "--config", "sealmq.toml", "list"],
+        "",
+    );
+    assert!(String::from_utf8(list.stdout).unwrap().contains("dev-7   disabled"));
 }
 
 /// The broker fills the disk itself, ballast and all. What was acknowledged is there at the next start, though

@@ -4,7 +4,7 @@
 use super::{Device, setup, topic_key};
 use crate::harness::broker::run;
 use crate::harness::packets5::{AUTH, AUTH_DATA, AUTH_METHOD, With, auth5};
-use crate::harness::{Broker, Connect5, Publish, Setup, Wire};
+use crate::harness::{Broker, Connect5, Publish, Publish5, Setup, Wire};
 use sealmq_crypto::{Freshness, SenderKey, TopicKey};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
@@ -268,6 +268,27 @@ fn connection_by_a_key_ends_with_the_key() {
     scene.watcher.expect_nothing_but_pong();
 }
 
+/// What somebody has left behind with a key that is not his any more.
+#[test]
+fn will_goes_with_the_key_that_its_client_was_let_in_by() {
+    let mut scene = Scene::of(setup().config(POLICY));
+    scene.watcher.subscribe("w/#", 1);
+    done(&scene.broker, &ADD_DEV_9);
+    let mut nine = Wire::open(&scene.broker);
+    let connect = Connect5::new("nine").will(Publish5::new("w/x", "last words"));
+    nine.send(connect.with(AUTH_METHOD, "sealmq-ed25519").bytes());
+    let challenge = nine.expect_reason(AUTH, 0, 0x18).properties.data(AUTH_DATA).unwrap();
+    let args = ["auth-answer", "--sender-key", "keys/dev-9.jwk", "--client-id", "nine"];
+    let answer = run(scene.broker.dir(), &args, challenge).stdout;
+    nine.send(auth5(0x18, "sealmq-ed25519").with(AUTH_DATA, answer).bytes());
+    nine.expect_connack(0);
+    done(&scene.broker, &["disable", "sender", "dev-9"]);
+    nine.expect_disconnect(0x98);
+    nine.expect_closed();
+    scene.broker.log_line(|line| line.message().starts_with("will dropped"));
+    scene.watcher.expect_nothing_but_pong();
+}
+
 #[test]
 fn configuration_is_not_changed_and_what_it_brings_counts() {
     let rules = format!("{POLICY}{DEV_7}{AES256}");
@@ -283,12 +304,16 @@ fn configuration_is_not_changed_and_what_it_brings_counts() {
     done(broker, &["disable", "topic-key", "aes256"]);
     done(broker, &ADD_DEV_9);
     let dev_9 = DEV_7.replace("dev-7", "dev-9").replace("plant/#", "plant/9/#");
-    broker.rewrite_config(&(rules + &dev_9));
+    let replaced = AES256.replace("id = \"aes256\"", "id = \"chacha\"");
+    done(broker, &["topic-key", "chacha", "--key", "keys/chacha.jwk", "--topics", "plant/#"]);
+    broker.rewrite_config(&(rules + &dev_9 + &replaced));
     broker.reload();
     broker.log_line(|line| line.message().starts_with("reloaded"));
-    for warned in
-        ["sender \"dev-9\" was enrolled at run time, too", "topic key \"aes256\" of the configuration"]
-    {
+    for warned in [
+        "sender \"dev-9\" was enrolled at run time, too",
+        "topic key \"aes256\" of the configuration",
+        "topic key \"chacha\" was enrolled at run time with another key, which is removed",
+    ] {
         broker.log_line(|line| line.level() == "WARN" && line.message().contains(warned));
     }
     let list = done(broker, &["list"]);

@@ -1,11 +1,11 @@
 //! From a line that asks to an answer: read, done, told, and kept before the answer goes.
 
 use super::protocol::{
-    Answer, Ask, EntryLine, Kept, ListedLine, NameLine, PAGE, Request, VERSION, Versioned,
+    Answer, Ask, EntryLine, Kept, ListedLine, NameLine, PAGE, Request, VERSION, Versioned, WhatWord,
 };
-use crate::audit::{self, KeyChange, KeyKind};
+use crate::audit::{self, KeyChange};
 use crate::broker::Broker;
-use crate::enrolment::{Effect, Entry, Event, Kind, Listed, Name, Order, Refused};
+use crate::enrolment::{Effect, Entry, Event, Kind, Listed, Name, Order, Ready, Refused};
 use crate::store::Position;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
@@ -42,7 +42,7 @@ pub(super) async fn answer(
     };
     drop(line);
     let ask = match request.ask {
-        Ask::List { after } => return list(broker, after.as_ref()),
+        Ask::List { after } => return list(broker.clone(), after).await,
         ask @ (Ask::Enrol { .. } | Ask::Change { .. }) => ask,
     };
     if let Err(why) = has_room(broker, &ask, timeout).await {
@@ -56,10 +56,7 @@ pub(super) async fn answer(
     let (effect, position) = match changing.await {
         Ok(Ok(changed)) => changed,
         Ok(Err(why)) => return Answer::Refused(why),
-        Err(error) => {
-            tracing::error!("a request on the admin socket has failed: {error}");
-            return Answer::Refused("the broker could not do it; its log says more".into());
-        }
+        Err(error) => return failed(&error),
     };
     let Effect { events, unchanged, mut warnings, more_warnings, .. } = effect;
     if more_warnings > 0 {
@@ -67,6 +64,12 @@ pub(super) async fn answer(
     }
     let kept = kept(broker, position, timeout).await;
     Answer::Done { changed: events.len(), unchanged, kept, warnings }
+}
+
+/// A fault of ours.
+fn failed(error: &tokio::task::JoinError) -> Answer {
+    tracing::error!("a request on the admin socket has failed: {error}");
+    Answer::Refused("the broker could not do it; its log says more".into())
 }
 
 fn read(line: &[u8]) -> Result<Request, String> {
@@ -81,9 +84,12 @@ fn read(line: &[u8]) -> Result<Request, String> {
     serde_json::from_slice(line).map_err(no_sense)
 }
 
-/// Whether the store can take it. What takes a right away is done also where nothing can be kept.
+/// Whether the store can take it. What takes a right away is done also where nothing can be kept, and at once.
 async fn has_room(broker: &Broker, ask: &Ask, timeout: Duration) -> Result<(), String> {
-    if matches!(ask, Ask::Enrol { .. }) && broker.store.has_no_space() {
+    if matches!(ask, Ask::Change { what: WhatWord::Disable | WhatWord::Remove, .. }) {
+        return Ok(());
+    }
+    if broker.store.has_no_space() {
         return Err("the store has no space for it".into());
     }
     let room = tokio::time::timeout(timeout, poll_fn(|cx| broker.store.poll_room(cx))).await;
@@ -119,11 +125,7 @@ fn tell(broker: &Broker, events: &[(Name, Event)], by: By) {
             Event::Removed => (KeyChange::Removed, Some("at run time")),
             Event::Reset => (KeyChange::Changed, Some("counts from the start")),
         };
-        let kind = match name.kind {
-            Kind::Sender => KeyKind::Sender,
-            Kind::TopicKey => KeyKind::TopicKey,
-        };
-        audit::Event::key(change, kind, &name.id, Some(&who), detail)
+        audit::Event::key(change, name.kind.into(), &name.id, Some(&who), detail)
     });
     broker.audit.record_all(recorded.collect());
 }
@@ -134,16 +136,23 @@ async fn kept(broker: &Broker, position: Position, timeout: Duration) -> Kept {
         return Kept::Memory;
     }
     let reached = poll_fn(|cx| broker.store.poll_reached(position, cx));
-    if tokio::time::timeout(timeout, reached).await.is_ok() { Kept::Yes } else { Kept::NotYet }
+    let is_reached = tokio::time::timeout(timeout, reached).await.is_ok();
+    // With "async" nobody waits for the disk; but it has to be one that takes something.
+    let is_taken = broker.store.has_reached(position) && !broker.store.has_no_space();
+    if is_reached && is_taken { Kept::Yes } else { Kept::NotYet }
 }
 
-fn list(broker: &Broker, after: Option<&NameLine>) -> Answer {
+async fn list(broker: Arc<Broker>, after: Option<NameLine>) -> Answer {
     let after = match after.map(|line| line.name().ok_or_else(|| no_id(&line.id))).transpose() {
         Ok(after) => after,
         Err(why) => return Answer::Refused(why),
     };
-    let (page, more) = broker.enrolled(after.as_ref(), PAGE);
-    Answer::Listed { entries: page.into_iter().map(listed).collect(), more }
+    // The book may be busy with thousands of keys.
+    let reading = tokio::task::spawn_blocking(move || {
+        let (page, more) = broker.enrolled(after.as_ref(), PAGE);
+        Answer::Listed { entries: page.into_iter().map(listed).collect(), more }
+    });
+    reading.await.unwrap_or_else(|error| failed(&error))
 }
 
 fn listed(listed: Listed) -> ListedLine {
@@ -175,7 +184,7 @@ fn order(ask: Ask) -> Result<Order, String> {
     }
 }
 
-fn entry(line: EntryLine) -> Result<(Name, Entry), String> {
+fn entry(line: EntryLine) -> Result<(Name, Entry, Ready), String> {
     let EntryLine { kind, id, key, bind, topics, not_before, not_after } = line;
     let name = Name::new(kind, &id).ok_or_else(|| no_id(&id))?;
     if topics.is_empty() {
@@ -202,8 +211,8 @@ fn entry(line: EntryLine) -> Result<(Name, Entry), String> {
     let bytes = Zeroizing::new(bytes.map_err(|_| format!("{name}: its key is no base64"))?);
     let validity = Validity { not_before, not_after };
     let entry = Entry::new(&name, &bytes, bind, (topics.into(), validity));
-    let entry = entry.map_err(|why| format!("{name}: its key: {why}"))?;
-    Ok((name, entry))
+    let (entry, ready) = entry.map_err(|why| format!("{name}: its key: {why}"))?;
+    Ok((name, entry, ready))
 }
 
 fn no_id(id: &str) -> String {

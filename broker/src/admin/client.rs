@@ -1,7 +1,7 @@
 //! The other side of the admin socket: for commands, which may wait.
 
 use super::protocol::{ANSWER_BYTES_MAX, Answer, Ask, Reply, Request, VERSION, Versioned};
-use super::socket::path;
+use super::socket::{path, reach};
 use crate::error::StartError;
 use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
@@ -21,6 +21,9 @@ pub(crate) enum ClientError {
     /// There is no broker, or no sense in what it says.
     #[error(transparent)]
     Broken(#[from] StartError),
+    /// It does not say what was asked for.
+    #[error("the broker has answered something else than was asked")]
+    Unexpected,
 }
 
 /// A connection to a running broker.
@@ -34,7 +37,7 @@ impl Client {
     /// Connects to the broker of a data folder. It has three times as long to answer as it gives itself.
     pub(crate) fn connect(data_dir: &Path, timeout_s: u64) -> Result<Self, StartError> {
         let path = path(data_dir);
-        let stream = UnixStream::connect(&path).map_err(|why| {
+        let stream = reach(&path, |path| UnixStream::connect(path)).map_err(|why| {
             if matches!(why.kind(), ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
                 let why = "no broker runs with this data folder; --config or --data-dir says which it is";
                 StartError::file(&path, why)
@@ -77,7 +80,8 @@ impl Client {
         let max = u64::try_from(ANSWER_BYTES_MAX).unwrap_or(u64::MAX);
         self.stream.by_ref().take(max).read_until(b'\n', &mut line)?;
         if line.pop() != Some(b'\n') {
-            return Err(ErrorKind::UnexpectedEof.into());
+            let is_long = line.len() + 1 >= ANSWER_BYTES_MAX;
+            return Err(if is_long { ErrorKind::InvalidData } else { ErrorKind::UnexpectedEof }.into());
         }
         Ok(line)
     }
@@ -85,6 +89,8 @@ impl Client {
     fn failed(&self, why: io::Error) -> StartError {
         if matches!(why.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) {
             StartError::file(&self.path, "the broker does not answer; whether it was done, 'list' says")
+        } else if why.kind() == ErrorKind::InvalidData {
+            StartError::file(&self.path, format!("the answer is longer than {ANSWER_BYTES_MAX} bytes"))
         } else if matches!(
             why.kind(),
             ErrorKind::UnexpectedEof | ErrorKind::BrokenPipe | ErrorKind::ConnectionReset

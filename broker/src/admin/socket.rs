@@ -5,8 +5,9 @@
 //! socket of a broker that runs is not touched, and one that a dead broker has left is replaced.
 
 use crate::error::StartError;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, ErrorKind};
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,21 @@ const MAKING: &str = "admin.new";
 /// Where the socket of a data folder is.
 pub(crate) fn path(data_dir: &Path) -> PathBuf {
     data_dir.join(NAME)
+}
+
+/// A socket's address has no more bytes than this, on any system.
+const ADDRESS_BYTES_MAX: usize = 103;
+
+/// Runs with a path to this socket that is short enough for an address, however deep its folder lies.
+pub(super) fn reach<T>(path: &Path, run: impl FnOnce(&Path) -> io::Result<T>) -> io::Result<T> {
+    match (path.parent(), path.file_name()) {
+        (Some(folder), Some(name)) if path.as_os_str().len() > ADDRESS_BYTES_MAX => {
+            let folder = File::open(folder)?;
+            let folder = format!("/proc/self/fd/{}", folder.as_raw_fd());
+            run(&Path::new(&folder).join(name))
+        }
+        _ => run(path),
+    }
 }
 
 /// A bound admin socket.
@@ -72,7 +88,7 @@ fn refuse_if_there(path: &Path) -> Result<(), StartError> {
     if !metadata.file_type().is_socket() {
         return Err(StartError::file(path, "something is there that is no socket"));
     }
-    match net::UnixStream::connect(path) {
+    match reach(path, |path| net::UnixStream::connect(path)) {
         Ok(_) => Err(StartError::file(path, "another broker listens there")),
         // Nobody listens: it was left behind.
         Err(why) if why.kind() == ErrorKind::ConnectionRefused => Ok(()),
@@ -93,7 +109,7 @@ fn make(folder: &Path, path: &Path) -> io::Result<UnixListener> {
         Err(why) if why.kind() != ErrorKind::NotFound => return Err(why),
         _ => {}
     }
-    let listener = net::UnixListener::bind(&within)?;
+    let listener = reach(&within, |within| net::UnixListener::bind(within))?;
     fs::set_permissions(&within, fs::Permissions::from_mode(0o600))?;
     listener.set_nonblocking(true)?;
     fs::rename(&within, path)?;
@@ -152,6 +168,17 @@ mod tests {
         let error = Socket::bind(folder.path()).unwrap_err().to_string();
         assert!(error.ends_with("admin.sock: another broker listens there"), "{error}");
         assert!(net::UnixStream::connect(socket.path()).is_ok());
+    }
+
+    #[tokio::test]
+    async fn it_may_lie_as_deep_as_it_likes() {
+        let folder = tempfile::tempdir().unwrap();
+        let deep = folder.path().join("d".repeat(100)).join("e".repeat(100));
+        fs::create_dir_all(&deep).unwrap();
+        let socket = Socket::bind(&deep).unwrap();
+        assert_eq!(mode(socket.path()), 0o600);
+        assert!(reach(socket.path(), |path| net::UnixStream::connect(path)).is_ok());
+        assert!(Socket::bind(&deep).unwrap_err().to_string().ends_with("another broker listens there"));
     }
 
     #[tokio::test]

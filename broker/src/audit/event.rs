@@ -2,6 +2,7 @@
 //!
 //! Text that clients chose is cut to a bound here; that it cannot forge a line is the business of JSON.
 
+use crate::enrolment::Kind;
 use crate::ingress::Refused;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
@@ -159,6 +160,15 @@ pub(crate) enum KeyKind {
     Sender,
     /// Opens what was sealed for topics.
     TopicKey,
+}
+
+impl From<Kind> for KeyKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Sender => Self::Sender,
+            Kind::TopicKey => Self::TopicKey,
+        }
+    }
 }
 
 impl Event {

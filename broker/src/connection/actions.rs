@@ -3,13 +3,13 @@
 use super::io::{append_within, encode_within};
 use super::{Connection, Owed};
 use crate::audit::{self, Event, Whose};
-use crate::broker::Rulebook;
 use crate::delivery::Subscription;
 use crate::failed_stamps::Standing;
 use crate::handout;
 use crate::ingress::{Admitted, Refusal, Refused};
 use crate::now::Now;
 use crate::retained::Page;
+use crate::rulebook::Rulebook;
 use crate::session::{Acknowledgement, Action, Ending, Outcome};
 use crate::store::{Change, Position};
 use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};

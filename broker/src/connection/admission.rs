@@ -4,7 +4,8 @@
 //! A message without envelope passes at once when nobody is before it. Behind an envelope everything that is
 //! published waits; so does every packet that asks for something of which the messages before it are a part
 //! (SUBSCRIBE, DISCONNECT, ...). Always holds: no more than `encryption.unchecked_max` wait, and no more bytes of
-//! envelopes than `limits.unchecked_bytes_max` and one besides, then nothing is read; one group at a time is with the `verifier`.
+//! envelopes than `limits.unchecked_bytes_max` and one besides, then nothing is read; one group at a time is with
+//! the `verifier`; what passes, passes under the rules in force as it is routed.
 
 use super::Connection;
 use crate::ingress::inquiry::{Begun, Examined, Inquiry};
@@ -43,6 +44,8 @@ struct Line {
     examined: VecDeque<Examined>,
     /// Whether a group is with the verifier.
     asked: bool,
+    /// Whether other rules are in force since: what comes back is to be asked for again.
+    stale: bool,
     desk: Arc<Desk>,
     suspicion: u32,
     /// What the store has to reach before the mark of the one at the front may be taken.
@@ -121,9 +124,10 @@ impl Admission {
     }
 
     /// The connection ends; whether there is somebody to be waited for. Nobody is where a message was refused
-    /// and the policy asks for the end, or stamps have failed: of such a client nothing more counts.
+    /// and the policy asks for the end, stamps have failed, or the client may not be here any more: of such a
+    /// client nothing more counts.
     pub(super) fn end_with(&mut self, ending: Ending) -> bool {
-        let is_sudden = matches!(ending, Ending::Refused(_) | Ending::FailedStamps);
+        let is_sudden = matches!(ending, Ending::Refused(_) | Ending::FailedStamps | Ending::UserGone);
         match &mut self.0 {
             Some(line) if !line.waiting.is_empty() && !is_sudden => {
                 line.ending = Some(ending);
@@ -167,6 +171,9 @@ impl Line {
     /// The next whose turn it is, if that is known.
     fn next(&mut self) -> Option<(Receipt, Ready)> {
         if let Some((_, Waiting::Envelope(bytes))) = self.waiting.front() {
+            if self.stale {
+                return None;
+            }
             let examined = self.examined.pop_front()?;
             self.bytes = self.bytes.saturating_sub(*bytes);
             let (receipt, _) = self.waiting.pop_front()?;
@@ -177,6 +184,11 @@ impl Line {
             Waiting::Turn(settled) => Some((receipt, Ready::Settled(settled))),
             Waiting::Envelope(_) => None,
         }
+    }
+
+    /// Whether there is something for a group, and none is out.
+    fn has_more(&self) -> bool {
+        !self.asked && !self.gathered.is_empty()
     }
 
     /// Takes what the verifier has found, or sees to it that the task is woken for it.
@@ -192,10 +204,32 @@ impl Line {
         true
     }
 
+    /// Has `begin` look again at all whose envelope was to be examined, or was under other rules.
+    fn begin_again(&mut self, mut begin: impl FnMut(Submission) -> Begun) {
+        let Self { waiting, bytes, gathered, examined, .. } = self;
+        let inquiries: Vec<_> =
+            examined.drain(..).map(Examined::into_inquiry).chain(gathered.drain(..)).collect();
+        let envelopes = waiting.iter_mut().map(|(_, waiting)| waiting);
+        let envelopes = envelopes.filter(|waiting| matches!(waiting, Waiting::Envelope(_)));
+        *bytes = 0;
+        for (waiting, inquiry) in envelopes.zip(inquiries) {
+            *waiting = match begin(inquiry.into_submission()) {
+                Begun::Settled(settled) => Waiting::Turn(settled),
+                Begun::Asked(inquiry) => {
+                    let size = inquiry.size();
+                    *bytes += size;
+                    gathered.push_back(inquiry);
+                    Waiting::Envelope(size)
+                }
+            };
+        }
+        (self.stale, self.covered_at) = (false, None);
+    }
+
     /// The next group, if there is anything for one and none is out; of so many bytes, if it is more than one
     /// envelope.
     fn group(&mut self, bytes_max: usize) -> Option<(Vec<Inquiry>, bool)> {
-        if self.asked || self.gathered.is_empty() {
+        if !self.has_more() {
             return None;
         }
         let suspect = self.suspicion > 0;
@@ -256,12 +290,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// Other rules are in force: nothing passes that waits and that they would refuse.
+    pub(super) fn begin_again(&mut self, now: Now) {
+        let Some(line) = &mut self.admission.0 else { return };
+        if line.asked {
+            line.stale = true;
+        } else {
+            line.begin_again(|submission| self.rules.ingress.begin(submission, &self.permissions, now));
+        }
+    }
+
     /// Routes those whose turn it is, until the turn is full or somebody has to be waited for. Whether there
     /// were any.
     pub(super) fn settle_waiting(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let Some(line) = &mut self.admission.0 else { return Ok(false) };
         let mut moved = line.poll(cx);
+        if line.stale {
+            self.begin_again(now);
+        }
         while self.paused.is_none() {
+            self.renew_rules()?;
             let Some((receipt, ready)) = self.next_settled(now) else { break };
             moved = true;
             self.settle(receipt, ready);
@@ -270,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 break;
             }
         }
+        moved |= self.admission.0.as_ref().is_some_and(|line| line.has_more());
         self.admission.rest();
         self.end_turn();
         Ok(moved)

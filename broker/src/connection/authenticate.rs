@@ -4,8 +4,9 @@
 use super::Connection;
 use super::io::{Io, encode_within};
 use crate::auth::{Denied, Identity, Step, Who, password};
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::now::Now;
+use crate::rulebook::Rulebook;
 use crate::session::{Ending, connect};
 use bytes::Bytes;
 use bytestring::ByteString;

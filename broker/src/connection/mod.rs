@@ -20,7 +20,7 @@ pub(crate) use handshake::{Peer, serve};
 use crate::audit;
 use crate::auth::acl::Permissions;
 use crate::auth::{Exchange, Identity};
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::failed_stamps::Window;
 use crate::ingress::message::Submission;
 use crate::log_limit::LogLimit;
@@ -28,6 +28,7 @@ use crate::mailbox::{Command, Mailbox, Taken};
 use crate::now::Now;
 use crate::registry;
 use crate::router::Turn;
+use crate::rulebook::Rulebook;
 use crate::session::{Acknowledgement, Action, Ending, Outcome, PassedOver, Session};
 use crate::store::Position;
 use admission::Admission;
@@ -317,6 +318,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let user = self.identity.user().map(|user| &**user);
         self.permissions = self.rules.permissions(self.session.client_id(), user);
+        self.begin_again(now);
         self.renew_sealing();
         self.enforce_permissions();
         self.hand_out_anew(&before, now);
@@ -438,12 +440,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     fn publish_will(&mut self, will: Will, now: Now) {
-        // Where the reload took the user away, the permissions that it had last hold for its will.
-        let _ = self.renew_rules();
+        let is_admitted = self.renew_rules().is_ok() && self.rules.still_admits(&self.identity, now);
         let will = Submission::of_will(will, self.session.client_id(), now.instant);
         // Kept together with the message: a crash leaves one of the two, and not none or both.
         if let Some(gone) = registry::will_gone(&self.session) {
             self.turn.also(gone);
+        }
+        if !is_admitted {
+            let client = self.session.client_id().escape_debug();
+            tracing::warn!(%client, "will dropped: what its client was let in by is not there any more");
+            self.turn.keep_alone(&self.broker.store);
+            return;
         }
         let settled = self.rules.ingress.admit(will, &self.permissions, &self.broker.replay, now);
         if let Outcome::Refused(refused) = self.route(settled, None) {

@@ -117,6 +117,15 @@ impl Ready {
         }
     }
 
+    /// Whether both are of one key.
+    pub(crate) fn is_same_key(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Sender(..), Self::Sender(..)) => self.print() == other.print(),
+            (Self::TopicKey(one), Self::TopicKey(other)) => one.key == other.key,
+            (Self::Sender(..), Self::TopicKey(_)) | (Self::TopicKey(_), Self::Sender(..)) => false,
+        }
+    }
+
     /// A sender's id and what he is bound to, if he is.
     pub(super) fn bind(&self) -> Option<(Vec<u8>, Bind)> {
         match self {
@@ -150,7 +159,7 @@ impl Entry {
         key: &[u8],
         bind: Option<Bind>,
         (topics, validity): (Arc<[TopicFilter]>, Validity),
-    ) -> Result<Self, KeyError> {
+    ) -> Result<(Self, Ready), KeyError> {
         let id = &*name.id;
         let key = match name.kind {
             Kind::Sender => Zeroizing::new(SenderPublicKey::from_bytes(key)?.with_id(id).to_cose_key()),
@@ -161,12 +170,17 @@ impl Entry {
         };
         let entry = Self { key: KeyBytes(key), bind, topics, validity };
         // What cannot be read again is not kept.
-        entry.ready(name)?;
-        Ok(entry)
+        let ready = entry.read(name)?;
+        Ok((entry, ready))
+    }
+
+    /// Its bytes, about.
+    pub(crate) fn size(&self) -> usize {
+        self.key.0.len() + size_of(&self.topics)
     }
 
     /// Reads the key.
-    pub(crate) fn ready(&self, name: &Name) -> Result<Ready, KeyError> {
+    fn read(&self, name: &Name) -> Result<Ready, KeyError> {
         let (id, topics) = (name.id.as_bytes().to_vec(), keys::topics(self.topics.clone()));
         let validity = self.validity;
         match name.kind {
@@ -182,6 +196,11 @@ impl Entry {
     }
 }
 
+/// Bytes of topic filters in memory, about.
+pub(super) fn size_of(topics: &[TopicFilter]) -> usize {
+    topics.iter().map(|topic| 32 + topic.as_str().len()).sum()
+}
+
 /// What is kept of a sender or a topic key beside the configuration. One that says nothing is not kept.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Record {
@@ -191,6 +210,8 @@ pub(crate) struct Record {
     pub(crate) is_disabled: bool,
     /// When this was last changed, milliseconds since 1970.
     pub(crate) changed_ms: u64,
+    /// Of what was enrolled: how many were before it. Of keys that are equally good, the last counts.
+    pub(crate) number: u64,
     /// What was enrolled at run time.
     pub(crate) entry: Option<Entry>,
     /// Of a sender that is not enrolled: the key that he had. What was taken of him is remembered for it.
@@ -200,7 +221,7 @@ pub(crate) struct Record {
 impl Record {
     /// One that says nothing yet.
     pub(crate) fn new(name: Name) -> Self {
-        Self { name, is_disabled: false, changed_ms: 0, entry: None, former: None }
+        Self { name, is_disabled: false, changed_ms: 0, number: 0, entry: None, former: None }
     }
 
     /// Whether it says nothing.
@@ -215,14 +236,11 @@ impl Record {
 
     /// Reads the key, if there is one.
     pub(crate) fn ready(&self) -> Result<Option<Ready>, KeyError> {
-        self.entry.as_ref().map(|entry| entry.ready(&self.name)).transpose()
+        self.entry.as_ref().map(|entry| entry.read(&self.name)).transpose()
     }
 
     /// Its bytes besides what every record has, about.
     pub(crate) fn size(&self) -> usize {
-        let entry = self.entry.as_ref().map_or(0, |entry| {
-            entry.key.0.len() + entry.topics.iter().map(|topic| 32 + topic.as_str().len()).sum::<usize>()
-        });
-        self.name.id.len() + entry
+        self.name.id.len() + self.entry.as_ref().map_or(0, Entry::size)
     }
 }

@@ -15,6 +15,8 @@ mod order;
 #[cfg(test)]
 mod tests;
 
+use configured::ConfiguredEntry;
+
 pub(crate) use configured::Configured;
 pub(crate) use entry::{Entry, KeyBytes, Kind, Name, Ready, Record};
 pub(crate) use order::{Event, Order, Refused, What};
@@ -33,11 +35,17 @@ use std::sync::Arc;
 /// Warnings that one change tells; the log has no more of them either.
 const WARNINGS_MAX: usize = 20;
 
+/// Bytes of a page of those who are enrolled, from which on it has no more of them.
+const PAGE_BYTES: usize = 1 << 20;
+
 /// See the module's description.
 #[derive(Debug)]
 pub(crate) struct Book {
     configured: Configured,
     records: BTreeMap<Name, Noted>,
+    /// That of the last that was enrolled at run time.
+    last_number: u64,
+    entry_bytes_max: usize,
     senders_max: usize,
     topic_keys_max: usize,
 }
@@ -49,6 +57,9 @@ struct Noted {
     ready: Option<Ready>,
 }
 
+/// What has happened to one of them.
+pub(crate) type Happened = (Name, Event);
+
 /// What follows from an order or a configuration.
 #[derive(Debug, Default)]
 pub(crate) struct Effect {
@@ -57,7 +68,7 @@ pub(crate) struct Effect {
     /// Senders who count anew.
     pub(crate) forgotten: Vec<Bytes>,
     /// What has happened.
-    pub(crate) events: Vec<(Name, Event)>,
+    pub(crate) events: Vec<Happened>,
     /// How much was so already.
     pub(crate) unchanged: usize,
     /// What the operator should know.
@@ -97,6 +108,8 @@ impl Book {
         };
         Self {
             configured: Configured::default(),
+            last_number: records.iter().map(|record| record.number).max().unwrap_or_default(),
+            entry_bytes_max: limits.enrolled_entry_bytes_max,
             records: records.into_iter().map(noted).collect(),
             senders_max: limits.enrolled_senders_max,
             topic_keys_max: limits.enrolled_topic_keys_max,
@@ -120,7 +133,7 @@ impl Book {
         let configured =
             configured.filter(|(name, _)| !self.is_disabled(name)).map(|(_, entry)| &entry.ready);
         let mut at_run_time: Vec<_> = self.at_run_time().filter(|noted| !noted.record.is_disabled).collect();
-        at_run_time.sort_by_key(|noted| noted.record.changed_ms);
+        at_run_time.sort_by_key(|noted| noted.record.number);
         configured.chain(at_run_time.into_iter().filter_map(|noted| noted.ready.as_ref()))
     }
 
@@ -142,62 +155,90 @@ impl Book {
     }
 
     /// Whether what was taken of this sender has to be remembered, be he enrolled or not.
-    pub(crate) fn remembers(&self, sender: &[u8]) -> bool {
+    fn remembers(&self, sender: &[u8]) -> bool {
         let id = std::str::from_utf8(sender).ok();
         let name = id.and_then(|id| Name::new(Kind::Sender, id));
         name.is_some_and(|name| self.records.contains_key(&name) || self.configured.entry(&name).is_some())
     }
 
-    /// Takes up what the configuration says now. `is_start` where nothing was known before.
-    pub(crate) fn configure(&mut self, configured: Configured, is_start: bool, now_ms: u64) -> Effect {
-        let before = std::mem::replace(&mut self.configured, configured);
+    /// Takes up what the configuration says now.
+    pub(crate) fn configure(&mut self, configured: Configured, now_ms: u64) -> Effect {
+        let before = std::mem::take(&mut self.configured);
         let mut effect = Effect::default();
-        for (name, entry) in before.iter() {
-            let is_gone = self.configured.entry(name).is_none();
-            if is_gone && let Some(ready) = self.records.get(name).and_then(|noted| noted.ready.as_ref()) {
-                ready.go_on_from(Some(&entry.ready));
-            }
-            if is_gone && let Some(print) = entry.ready.print() {
-                let mut noted = self.noted(name);
-                match noted.ready.as_ref().and_then(Ready::print) {
-                    // What was enrolled at run time counts again.
-                    Some(own) if own == print => {}
-                    Some(_) => effect.forget(name),
-                    // He may come back, by the file or at run time.
-                    None => {
-                        noted.record.former = Some(print);
-                        self.note(noted, now_ms, &mut effect);
-                    }
-                }
-            }
-        }
-        for (name, entry) in self.configured.clone().iter() {
+        for (name, entry) in before.iter().filter(|(name, _)| configured.entry(name).is_none()) {
             let mut noted = self.noted(name);
-            let last = before.entry(name).map(|before| &before.ready).or(noted.ready.as_ref());
-            entry.ready.go_on_from(last);
-            let was = match before.entry(name) {
-                Some(before) => before.ready.print(),
-                // What a start finds side by side was so before, maybe.
-                None if is_start => noted.record.former,
-                None => noted.ready.as_ref().and_then(Ready::print).or(noted.record.former),
-            };
-            if was.is_some() && was != entry.ready.print() {
-                effect.forget(name);
-            }
-            if noted.record.entry.is_some() {
-                effect.warn(|| {
-                    format!("{name} was enrolled at run time, too: what the configuration says counts")
-                });
-            }
-            if noted.record.is_disabled {
-                effect.warn(|| format!("{name} of the configuration was disabled at run time, and stays so"));
-            }
-            if noted.record.former.take().is_some() {
+            if let Some(own) = &noted.ready {
+                // Of the same key: what was taken of a sender stays taken.
+                own.go_on_from(Some(&entry.ready));
+                if !noted.record.is_disabled {
+                    effect.warn(|| {
+                        format!("{name} has left the configuration, and counts as enrolled at run time")
+                    });
+                }
+            } else if let Some(print) = entry.ready.print() {
+                // He may come back, by the file or at run time.
+                noted.record.former = Some(print);
                 self.note(noted, now_ms, &mut effect);
             }
         }
+        for (name, entry) in configured.iter() {
+            self.come_in(name, entry, before.entry(name), now_ms, &mut effect);
+        }
+        self.configured = configured;
         self.forget_oldest(&mut effect);
         effect
+    }
+
+    /// The configuration has this entry now, and had that one before.
+    fn come_in(
+        &mut self,
+        name: &Name,
+        entry: &ConfiguredEntry,
+        before: Option<&ConfiguredEntry>,
+        now_ms: u64,
+        effect: &mut Effect,
+    ) {
+        let mut noted = self.noted(name);
+        let last = before.map(|before| &before.ready).or(noted.ready.as_ref());
+        entry.ready.go_on_from(last);
+        let was = last.and_then(Ready::print).or(noted.record.former);
+        if was.is_some() && was != entry.ready.print() {
+            effect.forget(name);
+        }
+        if noted.record.is_disabled {
+            effect.warn(|| format!("{name} of the configuration was disabled at run time, and stays so"));
+        }
+        let mut is_changed = noted.record.former.take().is_some();
+        if noted.ready.as_ref().is_some_and(|own| own.is_same_key(&entry.ready)) {
+            effect
+                .warn(|| format!("{name} was enrolled at run time, too: what the configuration says counts"));
+        } else if noted.record.entry.take().is_some() {
+            // It must not come back by itself: nobody remembers what was taken of it.
+            effect.warn(|| {
+                format!("{name} was enrolled at run time with another key, which is removed: the configuration counts")
+            });
+            effect.events.push((name.clone(), Event::Removed));
+            noted.ready = None;
+            is_changed = true;
+        }
+        if is_changed {
+            self.note(noted, now_ms, effect);
+        }
+    }
+
+    /// What was taken of these senders is known at a start. Of those who are not remembered, since they left the
+    /// configuration while no broker ran, no more are kept than may be enrolled.
+    pub(crate) fn recall(&self, senders: Vec<Bytes>, effect: &mut Effect) {
+        let unknown: Vec<_> = senders.into_iter().filter(|sender| !self.remembers(sender)).collect();
+        let over = unknown.len().saturating_sub(self.senders_max);
+        if over > 0 {
+            effect.warn(|| {
+                format!("what was taken of {over} senders that nothing names any more is forgotten (limits.enrolled_senders_max)")
+            });
+        }
+        for sender in unknown.into_iter().take(over) {
+            effect.forget_sender(sender);
+        }
     }
 
     /// Those behind a name, in their order: so many at most, and whether there are more.
@@ -207,7 +248,13 @@ impl Book {
         let there = self.records.range::<Name, _>((after, Bound::Unbounded));
         let there = there.filter(|(_, noted)| !noted.record.is_of_the_past()).map(|(name, _)| name);
         let mut names = Merged { one: configured, other: there.peekable() };
-        let page = names.by_ref().take(max).map(|name| self.listed(name)).collect();
+        let (mut page, mut bytes) = (Vec::new(), 0);
+        while page.len() < max && bytes < PAGE_BYTES {
+            let Some(name) = names.next() else { break };
+            let listed = self.listed(name);
+            bytes += name.id.len() + entry::size_of(&listed.topics);
+            page.push(listed);
+        }
         (page, names.next().is_some())
     }
 
@@ -285,7 +332,10 @@ impl Book {
 impl Effect {
     /// A sender counts anew.
     fn forget(&mut self, name: &Name) {
-        let sender = name.id.as_bytes().clone();
+        self.forget_sender(name.id.as_bytes().clone());
+    }
+
+    fn forget_sender(&mut self, sender: Bytes) {
         self.changes.push(Change::WindowForgotten { sender: sender.clone() });
         self.forgotten.push(sender);
     }

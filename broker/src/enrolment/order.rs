@@ -9,7 +9,7 @@ pub(crate) enum Order {
     /// Enrol these; where one is enrolled otherwise, put this in its place if that is asked for.
     Enrol {
         /// Names and keys.
-        entries: Vec<(Name, Entry)>,
+        entries: Vec<(Name, Entry, Ready)>,
         /// Whether what is there may be replaced.
         replace: bool,
     },
@@ -91,13 +91,17 @@ pub(crate) enum Refused {
         /// Which key says so.
         key: &'static str,
     },
-    /// Its key.
-    #[error("{name}: {why}")]
-    Key {
-        /// Whose.
+    /// Too many topics, or too long ones.
+    #[error(
+        "{name} has {bytes} bytes, each topic counted with 32 more, of {max}: see limits.enrolled_entry_bytes_max"
+    )]
+    TooLarge {
+        /// What.
         name: Name,
-        /// What is wrong with it.
-        why: String,
+        /// How large it is.
+        bytes: usize,
+        /// How large it may be.
+        max: usize,
     },
 }
 
@@ -119,9 +123,9 @@ impl Book {
         };
         match order {
             Order::Enrol { entries, replace } => {
-                for (name, entry) in entries {
+                for (name, entry, ready) in entries {
                     once(name)?;
-                    steps.push(self.enrol(name, entry, *replace)?);
+                    steps.push(self.enrol(name, (entry, ready), *replace)?);
                 }
             }
             Order::Change(what, names) => {
@@ -133,13 +137,17 @@ impl Book {
         }
         self.has_room(steps.iter().flatten())?;
         for step in steps {
-            let Some(Step { noted, event, forget }) = step else {
+            let Some(Step { mut noted, event, forget }) = step else {
                 effect.unchanged += 1;
                 continue;
             };
             let name = noted.record.name.clone();
             if forget {
                 effect.forget(&name);
+            }
+            if matches!(event, Event::Replaced | Event::Enrolled) {
+                self.last_number += 1;
+                noted.record.number = self.last_number;
             }
             if matches!(event, Event::Replaced | Event::Enrolled) && noted.record.is_disabled {
                 effect.warn(|| format!("{name} was disabled before, and stays so until it is enabled"));
@@ -151,7 +159,12 @@ impl Book {
         Ok(effect)
     }
 
-    fn enrol(&self, name: &Name, entry: &Entry, replace: bool) -> Result<Option<Step>, Refused> {
+    fn enrol(
+        &self,
+        name: &Name,
+        (entry, ready): (&Entry, &Ready),
+        replace: bool,
+    ) -> Result<Option<Step>, Refused> {
         if self.configured.entry(name).is_some() {
             return Err(Refused::Configured(name.clone()));
         }
@@ -162,14 +175,16 @@ impl Book {
             Some(_) => Event::Replaced,
             None => Event::Enrolled,
         };
-        let ready = entry.ready(name);
-        let ready = ready.map_err(|why| Refused::Key { name: name.clone(), why: why.to_string() })?;
+        let (bytes, max) = (entry.size(), self.entry_bytes_max);
+        if bytes > max {
+            return Err(Refused::TooLarge { name: name.clone(), bytes, max });
+        }
         let was = noted.ready.as_ref().and_then(Ready::print).or(noted.record.former);
         let forget = was.is_some() && was != ready.print();
         noted.record.former = None;
         noted.record.entry = Some(entry.clone());
         ready.go_on_from(noted.ready.as_ref());
-        noted.ready = Some(ready);
+        noted.ready = Some(ready.clone());
         Ok(Some(Step { noted, event, forget }))
     }
 

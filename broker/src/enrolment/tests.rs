@@ -66,14 +66,14 @@ impl Desk {
         self.order(&Order::Change(what, ids.iter().map(|id| name(id)).collect()))
     }
 
-    fn configure(&mut self, senders: &[(&str, &SenderKey)], is_start: bool) -> Effect {
+    fn configure(&mut self, senders: &[(&str, &SenderKey)]) -> Effect {
         self.now_ms.set(self.now_ms.get() + 1);
         let mut configured = Configured::default();
         for (id, key) in senders {
-            let ready = entry(key).ready(&name(id)).unwrap();
+            let ready = ready(&name(id), &entry(key));
             assert!(configured.add(Kind::Sender, id, ready, &["c/#".parse().unwrap()]));
         }
-        let effect = self.book.configure(configured, is_start, self.now_ms.get());
+        let effect = self.book.configure(configured, self.now_ms.get());
         self.keep(&effect);
         effect
     }
@@ -95,11 +95,20 @@ fn key() -> SenderKey {
 
 fn entry(key: &SenderKey) -> Entry {
     let (topics, validity) = ([("a/#").parse().unwrap()].into(), Validity::default());
-    Entry::new(&name("x"), &key.public().to_cose_key(), None, (topics, validity)).unwrap()
+    Entry::new(&name("x"), &key.public().to_cose_key(), None, (topics, validity)).unwrap().0
+}
+
+fn ready(name: &Name, entry: &Entry) -> Ready {
+    Record { entry: Some(entry.clone()), ..Record::new(name.clone()) }.ready().unwrap().unwrap()
+}
+
+fn of(name: Name, entry: Entry) -> (Name, Entry, Ready) {
+    let ready = ready(&name, &entry);
+    (name, entry, ready)
 }
 
 fn enrol(entries: &[(&str, &SenderKey)], replace: bool) -> Order {
-    Order::Enrol { entries: entries.iter().map(|(id, key)| (name(id), entry(key))).collect(), replace }
+    Order::Enrol { entries: entries.iter().map(|(id, key)| of(name(id), entry(key))).collect(), replace }
 }
 
 fn events(effect: &Effect) -> Vec<(&str, Event)> {
@@ -152,14 +161,14 @@ fn the_same_again_changes_nothing_and_another_replaces_if_it_may() {
 #[test]
 fn what_the_configuration_says_is_not_changed_and_can_be_disabled() {
     let (mut desk, key) = (Desk::new(10), key());
-    desk.configure(&[("a", &key)], true);
+    desk.configure(&[("a", &key)]);
     for refused in [desk.enrol(&[("a", &key)]), desk.change(What::Remove, &["a"])] {
         assert_eq!(refused.unwrap_err(), Refused::Configured(name("a")));
     }
     desk.change(What::Disable, &["a"]).unwrap();
     assert_eq!(desk.may(&["a"]), [false]);
     let mut again = desk.restarted();
-    let warned = again.configure(&[("a", &key)], true);
+    let warned = again.configure(&[("a", &key)]);
     assert!(again.may(&["a"]) == [false] && warned.warnings.len() == 1, "{warned:?}");
     again.change(What::Enable, &["a"]).unwrap();
     assert!(again.kept.is_empty() && again.may(&["a"]) == [true]);
@@ -167,21 +176,81 @@ fn what_the_configuration_says_is_not_changed_and_can_be_disabled() {
 
 #[test]
 fn where_both_have_an_id_the_configuration_counts() {
-    let (mut desk, own, theirs) = (Desk::new(10), key(), key());
+    let (mut desk, own) = (Desk::new(10), key());
     desk.enrol(&[("a", &own)]).unwrap();
-    let warned = desk.configure(&[("a", &theirs)], false);
-    assert_eq!((warned.warnings.len(), &warned.forgotten[..]), (1, &[Bytes::from("a")][..]));
-    assert!(desk.book.keyring().sender(b"a").unwrap().key == theirs.public().with_id("x"));
+    let warned = desk.configure(&[("a", &own)]);
+    assert!(warned.warnings.len() == 1 && warned.forgotten.is_empty(), "{warned:?}");
     let (list, more) = desk.book.page(None, 10);
     assert!(list.len() == 1 && list[0].is_configured && list[0].is_at_run_time && !more);
-    // A start that finds both forgets nothing: so it was before, maybe.
-    assert!(desk.restarted().configure(&[("a", &theirs)], true).forgotten.is_empty());
-    // Once it is gone from the file, the other counts again.
-    assert_eq!(desk.configure(&[], false).forgotten, ["a"]);
+    let mut desk = desk.restarted();
+    assert!(desk.configure(&[("a", &own)]).forgotten.is_empty());
+    // Once it is gone from the file, the other counts again, and goes on counting.
+    let back = desk.configure(&[]);
+    assert!(back.forgotten.is_empty() && back.warnings.len() == 1, "{back:?}");
     assert_eq!(desk.may(&["a"]), [true]);
-    desk.configure(&[("a", &own)], false);
+    desk.configure(&[("a", &own)]);
     desk.change(What::Remove, &["a"]).unwrap();
     assert!(desk.kept.is_empty() && desk.may(&["a"]) == [true]);
+}
+
+/// It would come back by itself, when nobody remembers what was taken of it.
+#[test]
+fn key_that_the_configuration_replaces_does_not_come_back() {
+    let (own, theirs) = (key(), key());
+    for is_start in [false, true] {
+        let mut desk = Desk::new(10);
+        desk.enrol(&[("a", &own)]).unwrap();
+        if is_start {
+            desk = desk.restarted();
+        }
+        let replaced = desk.configure(&[("a", &theirs)]);
+        assert_eq!(
+            (events(&replaced), &replaced.forgotten[..]),
+            (vec![("a", Event::Removed)], &["a".into()][..])
+        );
+        assert!(replaced.warnings.len() == 1 && desk.kept.is_empty(), "{replaced:?}");
+        assert!(desk.book.keyring().sender(b"a").unwrap().key == theirs.public().with_id("x"));
+        desk.configure(&[]);
+        assert_eq!(desk.may(&["a"]), [false]);
+        assert_eq!(desk.enrol(&[("a", &own)]).unwrap().forgotten, ["a"], "another than was there last");
+    }
+}
+
+#[test]
+fn what_was_taken_of_strangers_is_bounded() {
+    let (mut desk, key) = (Desk::new(2), key());
+    desk.configure(&[("a", &key)]);
+    let recalled = |desk: &Desk, ids: &[&'static str]| {
+        let mut effect = Effect::default();
+        desk.book.recall(ids.iter().map(|id| Bytes::from(*id)).collect(), &mut effect);
+        effect.forgotten
+    };
+    assert!(recalled(&desk, &["a", "b", "c"]).is_empty());
+    assert_eq!(recalled(&desk, &["a", "b", "c", "d"]), ["b"]);
+}
+
+#[test]
+fn the_last_that_was_enrolled_counts_whatever_happened_to_the_others() {
+    let mut desk = Desk::new(10);
+    let [one, two] = [(); 2].map(|()| TopicKey::generate_x25519("file").unwrap());
+    desk.order(&enrol_topic_key("z", &one)).unwrap();
+    desk.order(&enrol_topic_key("a", &two)).unwrap();
+    let current = |desk: &Desk| desk.book.keyring().current_public("a/b", 1).unwrap().id().to_vec();
+    assert_eq!(current(&desk), b"a");
+    for what in [What::Disable, What::Enable] {
+        desk.order(&Order::Change(what, vec![topic_entry("z", &one).0])).unwrap();
+    }
+    assert_eq!((current(&desk), current(&desk.restarted())), (b"a".to_vec(), b"a".to_vec()));
+}
+
+#[test]
+fn an_entry_may_not_be_too_large() {
+    let mut desk = Desk::new(10);
+    let mut long = entry(&key());
+    long.topics = vec!["a".parse().unwrap(); 2_000].into();
+    let order = Order::Enrol { entries: vec![of(name("a"), long)], replace: false };
+    let refused = desk.order(&order).unwrap_err();
+    assert!(matches!(refused, Refused::TooLarge { max: 65_536, .. }), "{refused}");
 }
 
 #[test]
@@ -201,14 +270,14 @@ fn a_window_is_kept_for_a_key_that_may_come_back() {
 #[test]
 fn a_sender_that_leaves_the_configuration_is_remembered_as_well() {
     let (mut desk, one, other) = (Desk::new(10), key(), key());
-    desk.configure(&[("a", &one), ("b", &one)], true);
-    desk.configure(&[], false);
+    desk.configure(&[("a", &one), ("b", &one)]);
+    desk.configure(&[]);
     assert!(desk.book.remembers(b"a") && desk.may(&["a"]) == [false]);
     assert!(desk.book.page(None, 10).0.is_empty(), "he is not enrolled");
     let mut desk = desk.restarted();
-    desk.configure(&[], true);
+    desk.configure(&[]);
     assert!(desk.enrol(&[("a", &one)]).unwrap().forgotten.is_empty());
-    assert_eq!(desk.configure(&[("b", &other)], false).forgotten, ["b"]);
+    assert_eq!(desk.configure(&[("b", &other)]).forgotten, ["b"]);
     assert_eq!(desk.kept.len(), 1);
 }
 
@@ -218,7 +287,7 @@ fn bounds_hold_and_the_oldest_who_was_removed_is_forgotten() {
     desk.enrol(&[("a", &key), ("b", &key)]).unwrap();
     let full = desk.enrol(&[("c", &key)]).unwrap_err();
     assert!(matches!(full, Refused::Full { there: 3, max: 2, .. }), "{full}");
-    desk.configure(&[("d", &key)], true);
+    desk.configure(&[("d", &key)]);
     assert!(desk.change(What::Disable, &["d"]).is_err(), "that is kept as well");
     desk.change(What::Disable, &["a"]).unwrap();
     for (n, id) in ["a", "b", "c"].into_iter().enumerate() {
@@ -236,7 +305,7 @@ fn bounds_hold_and_the_oldest_who_was_removed_is_forgotten() {
 #[test]
 fn pages_hold_both_in_order_and_each_once() {
     let (mut desk, key) = (Desk::new(10), key());
-    desk.configure(&[("b", &key), ("d", &key)], true);
+    desk.configure(&[("b", &key), ("d", &key)]);
     desk.enrol(&[("a", &key), ("c", &key), ("e", &key)]).unwrap();
     desk.change(What::Disable, &["b"]).unwrap();
     let (mut found, mut after) = (Vec::new(), None);
@@ -255,12 +324,13 @@ fn pages_hold_both_in_order_and_each_once() {
 fn topic_entry(id: &str, key: &TopicKey) -> (Name, Entry) {
     let name = Name::new(Kind::TopicKey, id).unwrap();
     let terms = (["a/#".parse().unwrap()].into(), Validity::default());
-    let entry = Entry::new(&name, key.to_jwk().unwrap().as_bytes(), None, terms).unwrap();
+    let (entry, _) = Entry::new(&name, key.to_jwk().unwrap().as_bytes(), None, terms).unwrap();
     (name, entry)
 }
 
 fn enrol_topic_key(id: &str, key: &TopicKey) -> Order {
-    Order::Enrol { entries: vec![topic_entry(id, key)], replace: true }
+    let (name, entry) = topic_entry(id, key);
+    Order::Enrol { entries: vec![of(name, entry)], replace: true }
 }
 
 #[test]
@@ -297,12 +367,12 @@ fn what_a_key_has_opened_is_counted_over_all_that_happens_to_it() {
     // Into the configuration, read anew, and out of it.
     for _ in 0..2 {
         let mut configured = Configured::default();
-        assert!(configured.add(Kind::TopicKey, "k", entry.ready(&name).unwrap(), &[]));
-        let effect = desk.book.configure(configured, false, 1);
+        assert!(configured.add(Kind::TopicKey, "k", ready(&name, &entry), &[]));
+        let effect = desk.book.configure(configured, 1);
         desk.keep(&effect);
         desk.book.keyring().topic_key(b"k").unwrap().count_opened();
     }
-    desk.configure(&[], false);
+    desk.configure(&[]);
     assert_eq!(opened(&desk), [3]);
     desk.order(&enrol_topic_key("k", &other)).unwrap();
     assert_eq!(opened(&desk), [0], "another key");
@@ -314,7 +384,7 @@ fn senders_are_bound_by_whatever_counts_of_them() {
     let bound = |id: &str, bind| {
         let mut entry = entry(&key);
         entry.bind = Some(bind);
-        Order::Enrol { entries: vec![(name(id), entry)], replace: false }
+        Order::Enrol { entries: vec![of(name(id), entry)], replace: false }
     };
     desk.order(&bound("a", Bind::ClientId)).unwrap();
     desk.order(&bound("b", Bind::User)).unwrap();
@@ -323,6 +393,6 @@ fn senders_are_bound_by_whatever_counts_of_them() {
     assert_eq!(["a", "b"].map(|id| binds(&again, id)), [Some(Bind::ClientId), Some(Bind::User)]);
     desk.change(What::Disable, &["b"]).unwrap();
     assert_eq!(binds(&desk, "b"), None);
-    desk.configure(&[("a", &key)], false);
+    desk.configure(&[("a", &key)]);
     assert_eq!(binds(&desk, "a"), None, "the configuration counts, and has none");
 }

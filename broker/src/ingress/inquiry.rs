@@ -47,6 +47,11 @@ impl Inquiry {
     pub(crate) fn size(&self) -> usize {
         self.submission.size()
     }
+
+    /// What was sent.
+    pub(crate) fn into_submission(self) -> Submission {
+        self.submission
+    }
 }
 
 /// By what a connection is known.
@@ -123,6 +128,11 @@ impl Examined {
     /// What was sent.
     pub(crate) fn submission(&self) -> &Submission {
         &self.inquiry.submission
+    }
+
+    /// What was asked.
+    pub(crate) fn into_inquiry(self) -> Inquiry {
+        self.inquiry
     }
 
     /// Whether the sender's number could still be taken, as far as is known now.

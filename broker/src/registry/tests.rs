@@ -1,8 +1,9 @@
 //! What a start finds of sessions that were about to end.
 
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::delivery::{SessionId, Subscription, Terms};
 use crate::ingress::message::Message;
+use crate::rulebook::Rulebook;
 use crate::store::layout::Keyspace;
 use crate::store::simulated::SimulatedDisk;
 use crate::store::{Change, Durability, Receivers, Store};

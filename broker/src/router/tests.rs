@@ -2,10 +2,11 @@
 //! sockets.
 
 use super::*;
-use crate::broker::{Broker, Rulebook};
+use crate::broker::Broker;
 use crate::egress::{Channel, Egress};
 use crate::mailbox::Command;
 use crate::registry::{Claim, Claimed};
+use crate::rulebook::Rulebook;
 use crate::session::Action;
 use crate::session::connect::Terms as Link;
 use crate::store::layout::Keyspace;

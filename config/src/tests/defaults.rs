@@ -50,6 +50,7 @@ fn limits() -> Limits {
         shutdown_timeout_s: 10,
         enrolled_senders_max: 100_000,
         enrolled_topic_keys_max: 10_000,
+        enrolled_entry_bytes_max: 65_536,
         admin_connections_max: 8,
         admin_request_bytes_max: 16 * MIB,
         admin_timeout_s: 10,

@@ -139,14 +139,18 @@ fn doubts(config: &Config, at: usize, policy: &Policy) -> Vec<String> {
     let topics = joined(&policy.topics);
     if !config.senders.iter().any(|sender| meets(&sender.topics)) {
         doubts.push(format!(
-            "policy[{at}]: no sender may publish to {topics}; all that comes there is refused"
+            "policy[{at}]: no sender in here may publish to {topics}; but for those that are enrolled at run time, all \
+             that comes there is refused"
         ));
     }
     if policy.payload != Payload::Sealed {
         return doubts;
     }
     if !config.topic_keys.iter().any(|key| meets(&key.topics)) {
-        doubts.push(format!("policy[{at}]: no topic_key is for {topics}; all that comes there is refused"));
+        doubts.push(format!(
+            "policy[{at}]: no topic_key in here is for {topics}; but for those that are enrolled at run time, all \
+             that comes there is refused"
+        ));
     }
     let seals = policy.egress == Egress::SecureOrSealed;
     if seals && config.subscriber_keys.is_empty() {
@@ -372,6 +376,7 @@ fn changed(config: &Config) -> Vec<[String; 3]> {
             shutdown_timeout_s,
             enrolled_senders_max,
             enrolled_topic_keys_max,
+            enrolled_entry_bytes_max,
             admin_connections_max,
             admin_request_bytes_max,
             admin_timeout_s,

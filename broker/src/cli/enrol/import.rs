@@ -7,7 +7,7 @@ use super::super::derive::parse_derived;
 use super::super::numbers::{counted, grouped};
 use super::super::progress::Progress;
 use super::{CommandError, ask, connect, line, time};
-use crate::admin::client::entry_bytes;
+use crate::admin::client::{ClientError, entry_bytes};
 use crate::admin::protocol::{Ask, EntryLine, Kept, KeyText};
 use crate::cli::say;
 use crate::enrolment::Kind;
@@ -94,18 +94,24 @@ pub(super) fn run(arguments: &ImportArguments, config: &Config) -> Result<(), Co
                 1 => String::new(),
                 _ => format!("; the lines before {first} are enrolled"),
             };
-            CommandError::Plain(format!(
-                "{name}: nothing of lines {first} to {} is enrolled: {why}{before}",
-                lines.end()
-            ))
+            let last = lines.end();
+            CommandError::Plain(match why {
+                ClientError::Refused(_) => {
+                    format!("{name}: nothing of lines {first} to {last} is enrolled: {why}{before}")
+                }
+                ClientError::Broken(_) | ClientError::Unexpected => {
+                    format!(
+                        "{name}: whether lines {first} to {last} are enrolled is not known: {why}{before}"
+                    )
+                }
+            })
         })?;
         for bytes in sizes {
             progress.add(bytes);
         }
         (changed, unchanged) = (changed + done.changed, unchanged + done.unchanged);
-        if done.kept != Kept::Yes {
-            kept = done.kept;
-        }
+        // Whoever keeps the last keeps all before it.
+        kept = done.kept;
     }
     drop(progress);
     say(text(&name, changed as u64, unchanged as u64).as_bytes())?;

@@ -3,7 +3,8 @@
 use super::super::layout::Layout;
 use super::super::numbers::validity;
 use super::super::say;
-use super::{CommandError, KindWord, NO_ANSWER, answered, connect};
+use super::{CommandError, KindWord, connect};
+use crate::admin::client::ClientError;
 use crate::admin::protocol::{Answer, Ask, ListedLine, NameLine};
 use crate::enrolment::Kind;
 use crate::now::Now;
@@ -28,24 +29,22 @@ pub(super) fn run(arguments: &ListArguments, config: &Config) -> Result<(), Comm
     let mut client = connect(config)?;
     let (mut all, mut after) = (Vec::new(), None);
     loop {
-        let answer = answered(&mut client, Ask::List { after: after.take() })?;
+        let answer = client.ask(Ask::List { after: after.take() })?;
         let Answer::Listed { mut entries, more } = answer else {
-            return Err(CommandError::Plain(NO_ANSWER.to_owned()));
+            return Err(ClientError::Unexpected.into());
         };
         after = entries.last().map(|last| NameLine { kind: last.kind, id: last.id.clone() });
         if let Some(kind) = arguments.kind {
             entries.retain(|entry| entry.kind == kind.into());
         }
-        if arguments.json {
-            say(lines(&entries)?.as_bytes())?;
-        } else {
-            all.append(&mut entries);
-        }
+        all.append(&mut entries);
         if !more || after.is_none() {
             break;
         }
     }
-    if arguments.json { Ok(()) } else { say(text(&all, Now::read().unix_s).as_bytes()) }
+    // Only now, as whoever reads it may take its time, which the broker does not give.
+    let told = if arguments.json { lines(&all)? } else { text(&all, Now::read().unix_s) };
+    say(told.as_bytes())
 }
 
 fn lines(entries: &[ListedLine]) -> Result<String, CommandError> {

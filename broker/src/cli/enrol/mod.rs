@@ -256,25 +256,23 @@ fn connect(config: &Config) -> Result<Client, CommandError> {
 }
 
 /// Asks for a change; shows what the broker warns of.
-fn ask(client: &mut Client, ask: Ask) -> Result<Done, CommandError> {
-    match answered(client, ask)? {
-        Answer::Done { changed, unchanged, kept, warnings } => {
-            for warning in warnings {
-                complain(&format!("note: {warning}"));
-            }
-            Ok(Done { changed, unchanged, kept })
-        }
-        Answer::Listed { .. } | Answer::Refused(_) => Err(CommandError::Plain(NO_ANSWER.to_owned())),
+fn ask(client: &mut Client, ask: Ask) -> Result<Done, ClientError> {
+    let Answer::Done { changed, unchanged, kept, warnings } = client.ask(ask)? else {
+        return Err(ClientError::Unexpected);
+    };
+    for warning in warnings {
+        complain(&format!("note: {warning}"));
     }
+    Ok(Done { changed, unchanged, kept })
 }
 
-const NO_ANSWER: &str = "the broker has answered something else than was asked";
-
-fn answered(client: &mut Client, ask: Ask) -> Result<Answer, CommandError> {
-    client.ask(ask).map_err(|why| match why {
-        ClientError::Refused(why) => CommandError::Plain(why),
-        ClientError::Broken(why) => why.into(),
-    })
+impl From<ClientError> for CommandError {
+    fn from(error: ClientError) -> Self {
+        match error {
+            ClientError::Broken(why) => why.into(),
+            ClientError::Refused(_) | ClientError::Unexpected => Self::Plain(error.to_string()),
+        }
+    }
 }
 
 #[cfg(test)]

@@ -96,7 +96,7 @@ fn enrolled(id: &str) -> Record {
     let name = Name::new(Kind::Sender, id).unwrap();
     let key = SenderKey::from_secret(id, &[7; 32]).public().to_cose_key();
     let topics = ["a/#".parse().unwrap()].into();
-    let entry = enrolment::Entry::new(&name, &key, None, (topics, Validity::default())).unwrap();
+    let (entry, _) = enrolment::Entry::new(&name, &key, None, (topics, Validity::default())).unwrap();
     let record = enrolment::Record { entry: Some(entry), ..enrolment::Record::new(name) };
     (Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(&record))
 }

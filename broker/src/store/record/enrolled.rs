@@ -32,11 +32,11 @@ const fn bind_number(bind: Option<Bind>) -> u8 {
 
 /// A record's bytes; its name is the key.
 pub(crate) fn encode_enrolled(record: &Record) -> Vec<u8> {
-    let Record { name: _, is_disabled, changed_ms, entry, former } = record;
+    let Record { name: _, is_disabled, changed_ms, number, entry, former } = record;
     let mut writer = Writer::new(VERSION, 64 + record.size());
     let flag = |is_there: bool, flag: u8| if is_there { flag } else { 0 };
     let has = flag(*is_disabled, DISABLED) | flag(entry.is_some(), ENTRY) | flag(former.is_some(), FORMER);
-    writer.u8(has).u64(*changed_ms);
+    writer.u8(has).u64(*changed_ms).u64(*number);
     if let Some(Entry { key, bind, topics, validity: Validity { not_before, not_after } }) = entry {
         writer.u8(bind_number(*bind)).bytes(&key.0);
         writer.u8(flag(not_before.is_some(), NOT_BEFORE) | flag(not_after.is_some(), NOT_AFTER));
@@ -60,7 +60,7 @@ pub(crate) fn decode_enrolled(name: Name, record: Bytes) -> Result<Record, Malfo
     if has & !(DISABLED | ENTRY | FORMER) != 0 {
         return Err(Malformed);
     }
-    let changed_ms = reader.u64()?;
+    let (changed_ms, number) = (reader.u64()?, reader.u64()?);
     let entry = if has & ENTRY == 0 { None } else { Some(decode_entry(&mut reader)?) };
     let former = if has & FORMER == 0 {
         None
@@ -68,7 +68,7 @@ pub(crate) fn decode_enrolled(name: Name, record: Bytes) -> Result<Record, Malfo
         Some(Fingerprint::from_bytes(reader.raw(32)?.as_ref().try_into().map_err(|_| Malformed)?))
     };
     reader.end()?;
-    let record = Record { name, is_disabled: has & DISABLED != 0, changed_ms, entry, former };
+    let record = Record { name, is_disabled: has & DISABLED != 0, changed_ms, number, entry, former };
     if record.is_empty() { Err(Malformed) } else { Ok(record) }
 }
 

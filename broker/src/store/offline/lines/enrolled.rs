@@ -20,6 +20,7 @@ pub(super) struct EnrolledLine {
     id: String,
     disabled: bool,
     changed_ms: u64,
+    number: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     entry: Option<EntryFields>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -43,12 +44,14 @@ struct EntryFields {
 impl EnrolledLine {
     pub(super) fn of(key: &[u8], value: Bytes) -> Option<Self> {
         let name = layout::parse_enrolled_key(key)?;
-        let Record { name, is_disabled, changed_ms, entry, former } = decode_enrolled(name, value).ok()?;
+        let Record { name, is_disabled, changed_ms, number, entry, former } =
+            decode_enrolled(name, value).ok()?;
         Some(Self {
             kind: name.kind,
             id: name.id.into(),
             disabled: is_disabled,
             changed_ms,
+            number,
             entry: entry.as_ref().map(EntryFields::of),
             former_key: former.map(|former| Base64::from(&former.to_bytes()[..])),
         })
@@ -63,6 +66,7 @@ impl EnrolledLine {
             name: Name::new(self.kind, &self.id)?,
             is_disabled: self.disabled,
             changed_ms: self.changed_ms,
+            number: self.number,
             entry: match &self.entry {
                 Some(entry) => Some(entry.parsed()?),
                 None => None,

@@ -190,7 +190,8 @@ fn enrolled() -> impl Strategy<Value = Record> {
         "something that is kept",
         |(kind, id, (is_disabled, changed_ms, entry, former))| {
             let name = Name::new(kind, &id).unwrap();
-            let record = enrolment::Record { name, is_disabled, changed_ms, entry, former };
+            let record =
+                enrolment::Record { name, is_disabled, changed_ms, number: changed_ms / 2, entry, former };
             let bytes = || (Keyspace::Enrolled, layout::enrolled_key(&record.name), encode_enrolled(&record));
             (!record.is_empty()).then(bytes)
         },
