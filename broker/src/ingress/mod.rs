@@ -24,7 +24,7 @@ use message::{Message, Submission};
 pub(crate) use policy::Policies;
 use policy::Rule;
 use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
-use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows, Reservation};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::collections::HashMap;
@@ -53,6 +53,7 @@ pub(crate) struct Admitted {
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Whose envelope was taken, and what tells it from all others.
     taken: Option<(Bytes, Box<Mark>)>,
+    reservation: Option<Reservation>,
 }
 
 impl Admitted {
@@ -65,6 +66,13 @@ impl Admitted {
     /// The same, and the store knows already.
     pub(crate) fn without_mark(self) -> Self {
         Self { taken: None, ..self }
+    }
+
+    /// Nobody has got anything of the message, and its publisher is told so: the same envelope may come again.
+    pub(crate) fn give_back(self) {
+        if let Some(reservation) = self.reservation {
+            reservation.give_back();
+        }
     }
 }
 
@@ -252,7 +260,12 @@ impl Ingress {
         let policy = match kind {
             Payload::Plain => {
                 let message = submission.admitted();
-                return Begun::Settled(Ok(Admitted { message, fingerprint: None, taken: None }));
+                return Begun::Settled(Ok(Admitted {
+                    message,
+                    fingerprint: None,
+                    taken: None,
+                    reservation: None,
+                }));
             }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
