@@ -7,7 +7,7 @@ use crate::broker::Rulebook;
 use crate::delivery::Subscription;
 use crate::failed_stamps::Standing;
 use crate::handout;
-use crate::ingress::{Admitted, Refusal, Refused};
+use crate::ingress::{Admitted, Barred, Refusal, Refused};
 use crate::now::Now;
 use crate::retained::Page;
 use crate::session::{Acknowledgement, Action, Ending, Outcome, Receipt};
@@ -143,15 +143,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn permit(&mut self, subscribe: Subscribe) {
         let (rules, channel) = (&self.rules, self.channel());
         let is_auditor = self.peer.secure && rules.is_auditor(&self.identity);
-        let may = |filter: &TopicFilter| {
-            rules.ingress.may_subscribe(filter, &self.permissions, channel)
-                && (is_auditor || !audit::is_all_of(filter))
+        let why_not = |filter: &TopicFilter| {
+            if !is_auditor && audit::is_all_of(filter) {
+                return Some(Barred::Audit);
+            }
+            rules.ingress.bars(filter, &self.permissions, channel)
         };
-        let permitted: Vec<bool> = subscribe
-            .filters
-            .iter()
-            .map(|(filter, _)| filter.as_ref().is_ok_and(|filter| may(filter.filter())))
-            .collect();
+        let may = |filter: &SubscriptionFilter| match why_not(filter.filter()) {
+            None => true,
+            Some(barred) => {
+                self.broker.audit.record_barred(barred.name(), filter, self.whose());
+                false
+            }
+        };
+        let permitted: Vec<bool> =
+            subscribe.filters.iter().map(|(filter, _)| filter.as_ref().is_ok_and(may)).collect();
         self.session.handle_permitted(subscribe, &permitted);
     }
 

@@ -93,6 +93,28 @@ pub(crate) enum Refusal {
     Repeated,
 }
 
+/// Why a client may not subscribe to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Barred {
+    /// The access rules do not allow it.
+    NotAuthorized,
+    /// All that it matches is confidential, and the connection is not fit for that.
+    Confidential,
+    /// It is of the audit, and the client no auditor on a secure connection.
+    Audit,
+}
+
+impl Barred {
+    /// The name for the audit; no message is refused by the same.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NotAuthorized => "filter-not-authorized",
+            Self::Confidential => "filter-confidential",
+            Self::Audit => "filter-of-audit",
+        }
+    }
+}
+
 /// What a client sent and is not routed, with what there is to be said of it.
 #[derive(Debug)]
 pub(crate) struct Refused {
@@ -276,15 +298,18 @@ impl Ingress {
         Begun::Asked(Inquiry { submission, policy, on_refusal, egress, unix_s: now.unix_s, client })
     }
 
-    /// Whether a client may subscribe to `filter`. One under which nothing could ever be delivered is
+    /// Why a client may not subscribe to `filter`, if so. One under which nothing could ever be delivered is
     /// refused: on a plaintext connection those that lie wholly under sealed topics.
-    pub(crate) fn may_subscribe(
+    pub(crate) fn bars(
         &self,
         filter: &TopicFilter,
         permissions: &Permissions,
         channel: Channel,
-    ) -> bool {
-        permissions.may_subscribe(filter) && !self.policies.withholds_all(filter, channel)
+    ) -> Option<Barred> {
+        if !permissions.may_subscribe(filter) {
+            return Some(Barred::NotAuthorized);
+        }
+        self.policies.withholds_all(filter, channel).then_some(Barred::Confidential)
     }
 }
 
