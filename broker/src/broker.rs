@@ -3,19 +3,18 @@
 //! Owns registry, router, replay windows, store and counters; the rules in force, which a reload
 //! replaces as a whole; and the count of connections, by which a shutdown knows that it is over.
 
-use crate::audit::{Audit, Event, KeyChange, Whose};
+use crate::audit::{Audit, Event, KeyChange};
 use crate::enrolment::{Book, Effect, Happened, Listed, Name, Order, Refused};
 use crate::failed_stamps::FailedStamps;
 use crate::identity::Stamps;
 use crate::ingress::ahead::SetAside;
-use crate::ingress::message::Submission;
 use crate::key_watch::KeyWatch;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
-use crate::now::{Clock, Now};
-use crate::registry::{DueWill, Registry};
+use crate::now::Clock;
+use crate::registry::Registry;
 use crate::retained::Retained;
-use crate::router::{Router, Turn};
+use crate::router::Router;
 use crate::rulebook::Rulebook;
 use crate::session::connect;
 use crate::store::{Change, Position, Recovered, Store};
@@ -206,41 +205,6 @@ impl Broker {
             (appended, before)
         });
         appended
-    }
-
-    /// Publishes a will whose client is not there, under the rules in force.
-    pub(crate) fn publish_will(&self, due: DueWill) {
-        let DueWill { session, client_id, identity, will, change } = due;
-        let (rules, mut turn, now) = (self.rules(), Turn::of(session), Now::read());
-        // Kept together with the message: a crash leaves one of the two, and not none or both.
-        let mut without = change.into_iter().collect();
-        let client = client_id.escape_debug();
-        if !rules.still_admits(&identity, now) {
-            tracing::warn!(%client, "will dropped: what its client was let in by is not there any more");
-            self.store.append_lazily(&mut without);
-            return;
-        }
-        let permissions = rules.permissions(&client_id, identity.user().map(|user| &**user));
-        let will = Submission::of_will(will, &client_id, now.instant);
-        match rules.ingress.admit(will, &permissions, &self.replay, now) {
-            Ok(mut admitted) => {
-                let taken = admitted.taken();
-                if let Some(taken) = &taken {
-                    self.will_take(taken);
-                }
-                without.extend(taken);
-                without.drain(..).for_each(|change| turn.also(change));
-                self.router.route(&admitted.message, &mut turn);
-            }
-            Err(refused) => {
-                self.store.append_lazily(&mut without);
-                self.metrics.add_refusal(refused.refusal);
-                let user = identity.user().map(|user| &**user);
-                self.audit.record_refused(&refused, Whose { client: &client_id, addr: None, user });
-                tracing::warn!(%client, reason = refused.refusal.name(), "will refused");
-            }
-        }
-        self.router.end_turn(&mut turn);
     }
 
     /// A mark was taken, and the store is about to be told: its sender does not rest. Whoever writes its window as

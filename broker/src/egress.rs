@@ -97,6 +97,15 @@ impl SubscriberKeys {
         own.or_else(|| self.0.get(&Holder::User(user?.to_owned())))
     }
 
+    /// All of them, by a name for whom they are of.
+    pub(crate) fn by_name(&self) -> BTreeMap<String, Arc<TopicPublicKey>> {
+        let name = |holder: &Holder| match holder {
+            Holder::Client(id) => format!("client {id}"),
+            Holder::User(name) => format!("user {name}"),
+        };
+        self.0.iter().map(|(holder, key)| (name(holder), key.clone())).collect()
+    }
+
     /// What a connection of this client is fit for.
     pub(crate) fn channel(&self, secure: bool, client_id: &str, user: Option<&str>) -> Channel {
         Channel::of(secure, self.of(client_id, user).is_some())

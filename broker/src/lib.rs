@@ -61,3 +61,4 @@ mod simulation;
 mod store;
 mod sys_topics;
 mod verifier;
+mod wills;

@@ -118,7 +118,10 @@ impl Rulebook {
     /// What changed in the keys of the configuration since other rules were in force.
     pub(crate) fn key_changes(&self, since: &Self) -> Vec<Event> {
         let (before, now) = (since.configured.keyring(), self.configured.keyring());
-        audit::changes((&since.declared, &before), (&self.declared, &now))
+        let mut events = audit::changes((&since.declared, &before), (&self.declared, &now));
+        events.extend(audit::identity_change(&since.identity, &self.identity));
+        events.extend(audit::subscriber_key_changes(&since.subscriber_keys, &self.subscriber_keys));
+        events
     }
 
     /// Whether somebody may see the audit, on a secure connection.

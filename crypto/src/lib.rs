@@ -33,7 +33,7 @@ pub use error::{KeyError, KeyringError, OpenError, SealError};
 pub use key::{Derived, SenderKey, SenderPublicKey, TopicKey, TopicPublicKey};
 pub use keyring::{Keyring, OpenedCount, Sender, TopicKeyEntry, Topics, Validity};
 pub use open::{Identified, Opened, Opener, Policy, Unsealed, Verified, payload_digest};
-pub use replay::{Mark, ReplayWindows};
+pub use replay::{Mark, ReplayWindows, Reservation};
 pub use reseal::{EnvelopeSize, Resealer};
 pub use seal::{ContentKey, Freshness, seal, seal_with_random};
 pub use window::{Ahead, SenderWindow, WINDOW_NUMBERS};

@@ -18,7 +18,7 @@ use crate::envelope::{ECDH_ES_HKDF_256, ED25519, EDDSA, Envelope, STAMP_BYTES, S
 use crate::error::OpenError;
 use crate::key::{Agreement, SenderPublicKey, TopicKey};
 use crate::keyring::{Keyring, Sender};
-use crate::replay::{Claim, Mark, ReplayWindows};
+use crate::replay::{Claim, Mark, ReplayWindows, Reservation};
 
 /// What a topic asks of its payloads.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -178,9 +178,14 @@ impl Unsealed {
 
     /// Takes the sender's number, unless it was taken meanwhile, or the sender has another key now.
     pub fn take(self, replay: &ReplayWindows) -> Result<Opened, OpenError> {
+        self.reserve(replay).map(|(opened, _)| opened)
+    }
+
+    /// The same, and it can be given back.
+    pub fn reserve(self, replay: &ReplayWindows) -> Result<(Opened, Reservation), OpenError> {
         let Self { opened, claim } = self;
-        replay.take(&opened.sender, &claim)?;
-        Ok(opened)
+        let reservation = replay.take(&opened.sender, &claim)?;
+        Ok((opened, reservation))
     }
 }
 

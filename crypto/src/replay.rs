@@ -1,8 +1,8 @@
 //! What was taken already: for every sender a sliding window of counters and a set of timed stamps.
 //!
 //! An envelope's [`Mark`] is looked up before the content is opened and taken after; of two connections that
-//! race with the same envelope, the second to take it loses. Time comes in as an argument. Always holds: a
-//! mark that was taken is not taken again, also after the allowed skew grew, the clock went back or memory
+//! race with the same envelope, the second to take it loses. Whoever took one can give it back. Time comes in as an argument. Always holds: a
+//! mark that was taken and kept is not taken again, also after the allowed skew grew, the clock went back or memory
 //! ran full; when in doubt, refused. The windows outlive a keyring, so that a reload lets nothing through.
 //!
 //! Lock order: `senders`, then one sender's; both are held for a few lines, never across cryptography.
@@ -63,6 +63,22 @@ pub(crate) struct Claim {
     /// Seconds since 1970.
     pub(crate) now: u64,
     pub(crate) skew_s: u64,
+}
+
+/// A mark that was taken, while nobody has seen what it came with. Dropped, it stays taken.
+#[derive(Debug)]
+pub struct Reservation {
+    /// The very window: of a sender that was forgotten meanwhile, the new one is left alone.
+    window: Arc<Mutex<Window>>,
+    mark: Mark,
+}
+
+impl Reservation {
+    /// Gives the mark back, so that the same envelope is taken once more: for one of which nothing was handed to
+    /// anybody, and whose sender is told so.
+    pub fn give_back(self) {
+        self.window.lock().unwrap_or_else(PoisonError::into_inner).taken.give_back(self.mark);
+    }
 }
 
 impl ReplayWindows {
@@ -142,22 +158,29 @@ impl ReplayWindows {
     }
 
     /// Takes the mark, unless somebody did since it was checked.
-    pub(crate) fn take(&self, sender: &Bytes, claim: &Claim) -> Result<(), OpenError> {
-        self.locked(sender, |window| {
+    pub(crate) fn take(&self, sender: &Bytes, claim: &Claim) -> Result<Reservation, OpenError> {
+        let window = self.window(sender);
+        {
+            let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
             window.check(claim, self.timed_stamps_max)?;
             window.taken.insert(claim.mark);
-            Ok(())
+        }
+        Ok(Reservation { window, mark: claim.mark })
+    }
+
+    /// The sender's window, made if there is none.
+    fn window(&self, sender: &Bytes) -> Arc<Mutex<Window>> {
+        let known = self.senders.read().unwrap_or_else(PoisonError::into_inner).get(sender).cloned();
+        known.unwrap_or_else(|| {
+            let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
+            Arc::clone(senders.entry(sender.clone()).or_default())
         })
     }
 
-    /// Runs on the sender's window, made if there is none. A panic elsewhere leaves no window half changed
-    /// in a way that lets a mark through twice, so a poisoned lock is used on.
+    /// Runs on the sender's window. A panic elsewhere leaves no window half changed in a way that lets a mark
+    /// through twice, so a poisoned lock is used on.
     fn locked<T>(&self, sender: &Bytes, run: impl FnOnce(&mut Window) -> T) -> T {
-        let known = self.senders.read().unwrap_or_else(PoisonError::into_inner).get(sender).cloned();
-        let window = known.unwrap_or_else(|| {
-            let mut senders = self.senders.write().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(senders.entry(sender.clone()).or_default())
-        });
+        let window = self.window(sender);
         let mut window = window.lock().unwrap_or_else(PoisonError::into_inner);
         run(&mut window)
     }

@@ -168,6 +168,22 @@ impl SenderWindow {
         }
     }
 
+    /// Gives back a mark that was taken, so that it can be taken once more. One that the window has left behind
+    /// stays taken: its place may be another's by now.
+    pub(crate) fn give_back(&mut self, mark: Mark) {
+        match mark {
+            Mark::Seq(number) => {
+                let behind = self.highest.and_then(|highest| highest.checked_sub(number));
+                if behind.is_some_and(|behind| behind < WINDOW_NUMBERS) {
+                    self.set_bit(number, false);
+                }
+            }
+            Mark::Timed { issued_at, stamp_hash } => {
+                self.stamps.remove(&(issued_at, stamp_hash));
+            }
+        }
+    }
+
     fn check_seq(&self, number: u64) -> Result<(), OpenError> {
         let Some(highest) = self.highest else { return Ok(()) };
         if number > highest {
@@ -301,6 +317,27 @@ mod tests {
         }
 
         #[test]
+        fn what_is_given_back_is_taken_once_more_and_nothing_else(numbers in numbers()) {
+            let (mut window, mut taken) = (SenderWindow::default(), BTreeSet::new());
+            let mut highest = 0_u64;
+            for (place, number) in numbers.iter().enumerate() {
+                let may = !taken.contains(number) && highest.saturating_sub(*number) < WINDOW_NUMBERS;
+                let took = take(&mut window, Mark::Seq(*number), NOW, 300).is_ok();
+                prop_assert_eq!(took, may, "number {}", number);
+                if took {
+                    taken.insert(*number);
+                    highest = highest.max(*number);
+                }
+                let back = numbers[place / 2];
+                if taken.contains(&back) {
+                    window.give_back(Mark::Seq(back));
+                    taken.remove(&back);
+                }
+            }
+            prop_assert_eq!(SenderWindow::from_bytes(&window.to_bytes()), Some(window));
+        }
+
+        #[test]
         fn any_bytes_make_a_window_or_none(bytes: Vec<u8>) {
             let _ = SenderWindow::from_bytes(&bytes);
         }
@@ -327,6 +364,22 @@ mod tests {
         assert_eq!(take(&mut window, timed(NOW, 2), NOW + 300, 300), Err(OpenError::Replayed));
         assert_eq!(take(&mut window, timed(NOW + 301, 4), NOW + 301, 300), Ok(()));
         assert_eq!(SenderWindow::from_bytes(&window.to_bytes()), Some(window));
+    }
+
+    #[test]
+    fn a_timed_stamp_that_is_given_back_is_taken_once_more() {
+        let mut window = SenderWindow::default();
+        for n in [1, 2] {
+            assert_eq!(take(&mut window, timed(NOW, n), NOW, 300), Ok(()));
+        }
+        window.give_back(timed(NOW, 1));
+        assert_eq!(take(&mut window, timed(NOW, 2), NOW, 300), Err(OpenError::Replayed));
+        assert_eq!(take(&mut window, timed(NOW, 1), NOW, 300), Ok(()));
+        assert_eq!(take(&mut window, timed(NOW, 1), NOW, 300), Err(OpenError::Replayed));
+        // Given back after it was forgotten, it stays forgotten.
+        window.forget_through(NOW);
+        window.give_back(timed(NOW, 1));
+        assert_eq!(take(&mut window, timed(NOW, 1), NOW, 300), Err(OpenError::NotFresh));
     }
 
     #[test]

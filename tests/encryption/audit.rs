@@ -260,6 +260,82 @@ fn what_a_reload_does_to_keys_is_told() {
     auditor.expect_nothing_but_pong();
 }
 
+/// Each filter that its client may not have, and why; what MQTT itself does not allow is no matter of rights.
+#[test]
+fn refused_subscriptions_are_recorded() {
+    let acl = [("ann", "\"#\", \"$SYS/#\""), ("bob", "\"plant/#\", \"own/#\", \"$SYS/#\"")].map(
+        |(user, topics)| format!("[[acl]]\nuser = \"{user}\"\naccess = \"subscribe\"\ntopics = [{topics}]\n"),
+    );
+    let broker = setup().config(&acl.concat()).start();
+    let mut auditor = Wire::open_tls(&broker).connected(&login("auditor", "ann"), false);
+    auditor.subscribe("$SYS/broker/audit/subscription/#", 0);
+    let mut bob = Wire::open(&broker).connected(&login("bobs", "bob"), false);
+    bob.send(subscribe(1, &[("own/a", 0), ("$share/g/others/+", 0), (TOPIC, 0), (ALL, 0), ("a/#/b", 0)]));
+    bob.expect_answer(suback(1, &[0, 0x80, 0x80, 0x80, 0x80]));
+    for (reason, filter) in [
+        ("filter-not-authorized", "$share/g/others/+"),
+        ("filter-confidential", TOPIC),
+        ("filter-of-audit", ALL),
+    ] {
+        let (topic, entry) = next(&mut auditor);
+        assert_eq!(
+            (topic.as_str(), &entry["event"]),
+            ("subscription/refused", &"subscription-refused".into())
+        );
+        assert_eq!((&entry["reason"], &entry["filter"]), (&reason.into(), &filter.into()), "{entry}");
+        assert_eq!((&entry["client"], &entry["user"]), (&"bobs".into(), &"bob".into()), "{entry}");
+        assert_eq!(entry["addr"], bob.local_addr().to_string());
+    }
+    auditor.expect_nothing_but_pong();
+}
+
+/// A flood of them becomes few entries, which tell how many there were.
+#[test]
+fn a_flood_of_refused_subscriptions_becomes_few_entries() {
+    let broker = setup().start();
+    let mut auditor = Wire::open_tls(&broker).connected(&login("auditor", "ann"), false);
+    auditor.subscribe("$SYS/broker/audit/subscription/#", 0);
+    let filters = [(TOPIC, 0); 500];
+    Wire::client(&broker, "culprit").send(subscribe(1, &filters));
+    let (mut entries, mut events) = (0, 0);
+    while events < 500 {
+        let (_, entry) = next(&mut auditor);
+        assert_eq!((&entry["reason"], &entry["client"]), (&"filter-confidential".into(), &"culprit".into()));
+        entries += 1;
+        events += entry["repeated"].as_u64().unwrap_or(1);
+    }
+    assert_eq!(events, 500);
+    assert!(entries < 50, "{entries}");
+}
+
+#[test]
+fn what_a_reload_does_to_the_brokers_and_subscribers_keys_is_told() {
+    let panel = "[[subscriber_key]]\nclient = \"panel\"\nkey = \"keys/panel.pub.jwk\"\n";
+    let broker = setup().config(panel).start();
+    let mut auditor = Wire::open_tls(&broker).connected(&login("auditor", "ann"), false);
+    auditor.subscribe("$SYS/broker/audit/key/#", 0);
+    let config = "[auth]\npassword_file = \"passwd\"\n[audit]\nusers = [\"ann\"]\n\
+                  [identity]\nkey = \"keys/dev-9.jwk\"\n";
+    let keys = panel.replace("panel.pub", "ann.pub") + &panel.replace("client = \"panel\"", "user = \"ann\"");
+    broker.rewrite_config(&format!("{RULES}{config}{keys}"));
+    broker.reload();
+    let told = [(); 3].map(|()| {
+        let (topic, entry) = next(&mut auditor);
+        assert_eq!(entry["by"], "reload", "{entry}");
+        format!("{topic} {} {} {}", entry["kind"], entry["id"], entry["detail"])
+    });
+    let expected = [
+        "key/changed \"identity\" \"sealmq\" \"another key\"",
+        "key/added \"subscriber-key\" \"user ann\" null",
+        "key/changed \"subscriber-key\" \"client panel\" \"another key\"",
+    ];
+    let (mut told, mut expected) = (told.to_vec(), expected.to_vec());
+    told.sort();
+    expected.sort_unstable();
+    assert_eq!(told, expected);
+    auditor.expect_nothing_but_pong();
+}
+
 /// `sealmq audit verify` on the audit of `sealmq.toml`: its exit code and what it said.
 fn verify(setup: &Setup, args: &[&str]) -> (Option<i32>, String) {
     setup.write_config();

@@ -1,7 +1,7 @@
 //! The same envelope again: a repetition of the protocol is acknowledged, an attack is `replayed`, and
 //! either way nobody gets a message twice.
 
-use super::{Plant, assert_nothing_refused, await_report};
+use super::{Device, Plant, RULES, assert_nothing_refused, await_report, setup};
 use crate::harness::packets::{puback, pubcomp, pubrec, pubrel};
 use crate::harness::packets5::{PUBACK, PUBREC};
 use crate::harness::{Broker, Connect, Connect5, Publish, Publish5, Setup, Wire};
@@ -12,6 +12,8 @@ use std::sync::Barrier;
 const TOPIC: &str = "plant/7/level";
 /// Where refusals close.
 const STRICT: &str = "strict/7/level";
+/// Where the plaintext is for all.
+const SIGNED: &str = "signed/7/level";
 /// So many envelopes of a session are remembered.
 const REMEMBERED: u16 = 256;
 
@@ -263,4 +265,69 @@ fn a_repetition_of_mqtt5_after_a_restart_does_not_close() {
     device.send(publish.bytes());
     device.expect_disconnect(0x99);
     plant.watcher.expect_nothing_but_pong();
+}
+
+/// A broker where one message waits of a receiver that is away, and there is room for no other; the device.
+fn full() -> (Broker, Device, Connect5) {
+    let limits = "[limits]\nqueue_messages_max = 1\nqueue_full = \"drop-newest\"\n";
+    let broker = setup().config(RULES).config(limits).start();
+    let device = Device::enrolled(&broker, "dev-7");
+    let receiver = Connect5::new("receiver").persistent(300);
+    let mut wire = Wire::connect5(&broker, &receiver);
+    wire.subscribe5("signed/#", 2);
+    wire.disconnect5(0);
+    let first = Publish5::new(SIGNED, device.stamp(SIGNED, "first")).qos(1, 1);
+    assert_eq!(Wire::client5(&broker, "sender").try_publish5(&first), 0);
+    (broker, device, receiver)
+}
+
+/// The receiver fetches what waits for it, and there is room again.
+fn fetch(broker: &Broker, receiver: &Connect5, text: &str) {
+    let mut wire = Wire::resume5(broker, receiver);
+    wire.take5(text);
+    wire.expect_nothing_but_pong();
+    wire.disconnect5(0);
+}
+
+/// 0x97: nobody has it, so the same envelope is taken once there is room; and never again, through restarts.
+#[test]
+fn an_envelope_that_nobody_had_room_for_may_come_again() {
+    let (broker, device, receiver) = full();
+    let again = Publish5::new(SIGNED, device.stamp(SIGNED, "again"));
+    let later = Publish5::new(SIGNED, device.stamp(SIGNED, "later")).qos(1, 1);
+    let mut sender = Wire::client5(&broker, "sender");
+    for (qos, id) in [(1, 1), (1, 1), (2, 2), (2, 3)] {
+        assert_eq!(sender.try_publish5(&again.clone().qos(qos, id)), 0x97);
+    }
+    assert_eq!(sender.try_publish5(&later), 0x97);
+    fetch(&broker, &receiver, "first");
+    assert_eq!(sender.try_publish5(&again.clone().qos(1, 1)), 0);
+    assert_eq!(sender.try_publish5(&again.clone().qos(1, 2)), 0x99);
+    // What was given back before a restart was, behind it.
+    let broker = broker.end().start();
+    fetch(&broker, &receiver, "again");
+    let mut sender = Wire::client5(&broker, "sender");
+    assert_eq!(sender.try_publish5(&again.clone().qos(1, 2)), 0x99);
+    assert_eq!(sender.try_publish5(&later), 0);
+    let broker = broker.kill().start();
+    fetch(&broker, &receiver, "later");
+    let mut sender = Wire::client5(&broker, "sender");
+    assert_eq!(sender.try_publish5(&later), 0x99);
+    Wire::resume5(&broker, &receiver).expect_nothing_but_pong();
+}
+
+/// Whoever is not told does not send it again, and an envelope of which anything is kept is used up.
+#[test]
+fn an_envelope_is_used_up_where_it_is_kept_or_its_device_not_told() {
+    let (broker, device, receiver) = full();
+    let mut sender = Wire::client5(&broker, "sender");
+    let untold = device.stamp(SIGNED, "untold");
+    Wire::client(&broker, "old").publish(&Publish::new(SIGNED, &untold).qos(1, 1));
+    assert_eq!(sender.try_publish5(&Publish5::new(SIGNED, &untold).qos(1, 1)), 0x99);
+    let retained = Publish5::new(SIGNED, device.stamp(SIGNED, "retained")).retain();
+    assert_eq!(sender.try_publish5(&retained.clone().qos(1, 1)), 0x97);
+    fetch(&broker, &receiver, "first");
+    assert_eq!(sender.try_publish5(&retained.clone().qos(1, 1)), 0x99);
+    sender.subscribe5(SIGNED, 0);
+    assert!(sender.take5("retained").retain);
 }

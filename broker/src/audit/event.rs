@@ -4,6 +4,7 @@
 
 use crate::enrolment::Kind;
 use crate::ingress::Refused;
+use sealmq_protocol::SubscriptionFilter;
 use serde::Serialize;
 use std::net::{IpAddr, SocketAddr};
 
@@ -20,6 +21,8 @@ pub(crate) enum Event {
     Refused(Rejected),
     /// A client was not let in, since it has not shown that it may be.
     Denied(Rejected),
+    /// A client may not subscribe to what it asked for.
+    SubscriptionRefused(Rejected),
     /// Something happened to one key.
     Key(Key),
     /// A connection was closed, since too many of its stamps failed, or of its address.
@@ -65,7 +68,7 @@ pub(crate) enum Event {
     Damaged,
 }
 
-/// A message or a client that was refused; or several, then without what differs.
+/// A message, a client or a subscription that was refused; or several, then without what differs.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(crate) struct Rejected {
     /// By its name.
@@ -78,6 +81,9 @@ pub(crate) struct Rejected {
     user: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     topic: Option<String>,
+    /// What was to be subscribed to.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    filter: Option<String>,
     /// The sender that the envelope names.
     #[serde(skip_serializing_if = "Option::is_none")]
     sender: Option<String>,
@@ -160,6 +166,10 @@ pub(crate) enum KeyKind {
     Sender,
     /// Opens what was sealed for topics.
     TopicKey,
+    /// What the broker stamps with.
+    Identity,
+    /// For which it seals what goes to a subscriber without TLS.
+    SubscriberKey,
 }
 
 impl From<Kind> for KeyKind {
@@ -174,31 +184,30 @@ impl From<Kind> for KeyKind {
 impl Event {
     /// A message was refused.
     pub(super) fn refused(refused: &Refused, whose: Whose<'_>, extent: Extent) -> Self {
-        let name = |text: &str| cut(text, NAME_BYTES_MAX);
-        let (reason, in_full) = (refused.refusal.name(), extent == Extent::Whole);
-        let whose = (extent != Extent::Reason).then_some(whose);
+        let in_full = extent == Extent::Whole;
         let sender = if in_full { refused.sender() } else { None };
         Self::Refused(Rejected {
-            reason,
-            client: whose.map(|whose| name(whose.client)),
-            addr: whose.and_then(|whose| whose.addr),
-            user: whose.and_then(|whose| whose.user).map(name),
             topic: in_full.then(|| cut(refused.topic().as_str(), TOPIC_BYTES_MAX)),
-            sender: sender.map(|id| name(&String::from_utf8_lossy(id))),
+            sender: sender.map(|id| cut(&String::from_utf8_lossy(id), NAME_BYTES_MAX)),
+            ..Rejected::of(refused.refusal.name(), whose, extent)
         })
     }
 
     /// A client was not let in, by the name of the reason.
     pub(super) fn denied(reason: &'static str, whose: Whose<'_>, extent: Extent) -> Self {
-        let whose = (extent != Extent::Reason).then_some(whose);
-        Self::Denied(Rejected {
-            reason,
-            client: whose.map(|whose| cut(whose.client, NAME_BYTES_MAX)),
-            addr: whose.and_then(|whose| whose.addr),
-            user: whose.and_then(|whose| whose.user).map(|user| cut(user, NAME_BYTES_MAX)),
-            topic: None,
-            sender: None,
-        })
+        Self::Denied(Rejected::of(reason, whose, extent))
+    }
+
+    /// A client may not subscribe to a filter, by the name of the reason.
+    pub(super) fn barred(
+        reason: &'static str,
+        filter: &SubscriptionFilter,
+        whose: Whose<'_>,
+        extent: Extent,
+    ) -> Self {
+        let in_full = extent == Extent::Whole;
+        let filter = in_full.then(|| cut(&filter.to_string(), TOPIC_BYTES_MAX));
+        Self::SubscriptionRefused(Rejected { filter, ..Rejected::of(reason, whose, extent) })
     }
 
     /// A connection was closed for its failed stamps.
@@ -226,6 +235,7 @@ impl Event {
         match self {
             Self::Refused(message) => format!("refused/{}", message.reason),
             Self::Denied(_) => "connection/denied".to_owned(),
+            Self::SubscriptionRefused(_) => "subscription/refused".to_owned(),
             Self::Key(key) => format!("key/{}", key.change.name()),
             Self::CutOff(_) => "connection/cut-off".to_owned(),
             Self::AddressRefused { .. } => "address/refused".to_owned(),
@@ -245,6 +255,7 @@ impl Event {
             Self::Lost { entries } => *entries,
             Self::Refused(_)
             | Self::Denied(_)
+            | Self::SubscriptionRefused(_)
             | Self::Key(_)
             | Self::CutOff(_)
             | Self::AddressRefused { .. }
@@ -254,6 +265,23 @@ impl Event {
             | Self::Ended
             | Self::Torn { .. }
             | Self::Damaged => repeated.max(1),
+        }
+    }
+}
+
+impl Rejected {
+    /// With as much of who it was as is to be told.
+    fn of(reason: &'static str, whose: Whose<'_>, extent: Extent) -> Self {
+        let name = |text: &str| cut(text, NAME_BYTES_MAX);
+        let whose = (extent != Extent::Reason).then_some(whose);
+        Self {
+            reason,
+            client: whose.map(|whose| name(whose.client)),
+            addr: whose.and_then(|whose| whose.addr),
+            user: whose.and_then(|whose| whose.user).map(name),
+            topic: None,
+            filter: None,
+            sender: None,
         }
     }
 }

@@ -3,9 +3,10 @@
 //! Of a key no more is told than its id, and whether it is another one; keys are compared in constant time.
 
 use super::event::{Event, KeyChange, KeyKind};
+use crate::egress::SubscriberKeys;
 use sealmq_config::Config;
 use sealmq_config::encryption::{Sender, TopicKey};
-use sealmq_crypto::Keyring;
+use sealmq_crypto::{Keyring, SenderKey};
 use std::collections::BTreeMap;
 
 /// Who or what did it.
@@ -46,6 +47,26 @@ pub(crate) fn changes(old: (&Declared, &Keyring), new: (&Declared, &Keyring)) ->
     events
 }
 
+/// What became of the broker's own key.
+pub(crate) fn identity_change(old: &SenderKey, new: &SenderKey) -> Option<Event> {
+    if old == new {
+        return None;
+    }
+    let id = String::from_utf8_lossy(new.id());
+    let is_same_key = old.public().thumbprint() == new.public().thumbprint();
+    let detail = if is_same_key { "the same key with another id" } else { "another key" };
+    Some(Event::key(KeyChange::Changed, KeyKind::Identity, &id, Some(BY), Some(detail)))
+}
+
+/// What became of the keys of subscribers; each by whom it is of.
+pub(crate) fn subscriber_key_changes(old: &SubscriberKeys, new: &SubscriberKeys) -> Vec<Event> {
+    let [old, new] = [old, new].map(SubscriberKeys::by_name);
+    let is_same = |id: &str| old.get(id) == new.get(id);
+    let mut events = Vec::new();
+    compare(&old, &new, is_same, KeyKind::SubscriberKey, &mut events);
+    events
+}
+
 fn compare<T: PartialEq>(
     old: &BTreeMap<String, T>,
     new: &BTreeMap<String, T>,
@@ -72,6 +93,8 @@ fn compare<T: PartialEq>(
 mod tests {
     use super::*;
     use crate::files;
+    use crate::secrets::Secrets;
+    use sealmq_config::egress::{Holder, SubscriberKey};
     use sealmq_config::encryption::KeySource;
     use sealmq_crypto::{ContentAlgorithm, SenderKey};
     use std::path::Path;
@@ -105,6 +128,52 @@ mod tests {
         let [old, new] =
             [old, new].map(|config| (Declared::of(config), crate::keys::opener(config).unwrap()));
         changes((&old.0, old.1.keyring()), (&new.0, new.1.keyring()))
+    }
+
+    #[test]
+    fn what_a_reload_did_to_the_brokers_own_key_is_told() {
+        let key = SenderKey::from_secret("sealmq", &[7; 32]);
+        let told = |new: &SenderKey| identity_change(&key, new);
+        let event =
+            |id, detail| Event::key(KeyChange::Changed, KeyKind::Identity, id, Some("reload"), Some(detail));
+        assert_eq!(told(&SenderKey::from_secret("sealmq", &[7; 32])), None);
+        let renamed = SenderKey::from_secret("plant", &[7; 32]);
+        assert_eq!(told(&renamed), Some(event("plant", "the same key with another id")));
+        let other = SenderKey::generate("sealmq").unwrap();
+        assert_eq!(told(&other), Some(event("sealmq", "another key")));
+    }
+
+    #[test]
+    fn what_a_reload_did_to_keys_of_subscribers_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        for name in ["1", "2"] {
+            let key = sealmq_crypto::TopicKey::generate_x25519("x").unwrap().public("").unwrap();
+            files::replace(&folder.path().join(name), files::PRIVATE, key.to_jwk().unwrap().as_bytes())
+                .unwrap();
+        }
+        let keys = |entries: &[(Holder, &str)]| {
+            let entries = entries.iter().map(|(holder, file)| SubscriberKey {
+                holder: holder.clone(),
+                key: folder.path().join(file),
+            });
+            let config = Config { subscriber_keys: entries.collect(), ..Config::default() };
+            SubscriberKeys::load(&config, &Secrets::in_plain()).unwrap()
+        };
+        let [client, user] = [Holder::Client, Holder::User].map(|holder| holder("ann".to_owned()));
+        let other = Holder::Client("panel".to_owned());
+        let old = keys(&[(client.clone(), "1"), (user.clone(), "1")]);
+        let new = keys(&[(user, "2"), (other, "1")]);
+        let event =
+            |change, id, detail| Event::key(change, KeyKind::SubscriberKey, id, Some("reload"), detail);
+        assert_eq!(
+            subscriber_key_changes(&old, &new),
+            [
+                event(KeyChange::Removed, "client ann", None),
+                event(KeyChange::Added, "client panel", None),
+                event(KeyChange::Changed, "user ann", Some("another key")),
+            ]
+        );
+        assert!(subscriber_key_changes(&new, &new).is_empty());
     }
 
     #[test]

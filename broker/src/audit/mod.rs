@@ -1,4 +1,5 @@
-//! The audit: a record of each refused message and of what happens to keys, that shows if it was changed.
+//! The audit: a record of each refused message and subscription and of what happens to keys, that shows if it
+//! was changed.
 //!
 //! Events come in by [`Audit::record`], from whoever has one; out go lines of JSON in a file, each with the
 //! hash of the one before it. Always holds: recording waits for nothing, neither for the disk nor for room;
@@ -16,14 +17,14 @@ pub(crate) mod verify;
 mod writer;
 
 pub(crate) use event::{Event, KeyChange, KeyKind, Whose};
-pub(crate) use keys::{Declared, changes};
+pub(crate) use keys::{Declared, changes, identity_change, subscriber_key_changes};
 pub(crate) use writer::start;
 
 use crate::ingress::message::AUDIT_TOPICS;
 use crate::ingress::{Refusal, Refused};
 use jiff::Timestamp;
 use queue::{Queue, Taken};
-use sealmq_protocol::TopicFilter;
+use sealmq_protocol::{SubscriptionFilter, TopicFilter};
 use std::time::Instant;
 
 /// Takes what is to be recorded.
@@ -69,6 +70,14 @@ impl Audit {
     pub(crate) fn record_denied(&self, reason: &'static str, whose: Whose<'_>) {
         if let Some(queue) = &self.queue {
             let event = |extent| Event::denied(reason, whose, extent);
+            queue.push_refused((whose.addr, reason), event, Instant::now(), Timestamp::now());
+        }
+    }
+
+    /// Records that a client may not subscribe to a filter; of very many as with messages.
+    pub(crate) fn record_barred(&self, reason: &'static str, filter: &SubscriptionFilter, whose: Whose<'_>) {
+        if let Some(queue) = &self.queue {
+            let event = |extent| Event::barred(reason, filter, whose, extent);
             queue.push_refused((whose.addr, reason), event, Instant::now(), Timestamp::now());
         }
     }

@@ -6,13 +6,13 @@ use crate::audit::{self, Event, Whose};
 use crate::delivery::Subscription;
 use crate::failed_stamps::Standing;
 use crate::handout;
-use crate::ingress::{Admitted, Refusal, Refused};
+use crate::ingress::{Admitted, Barred, Refusal, Refused};
 use crate::now::Now;
 use crate::retained::Page;
 use crate::rulebook::Rulebook;
-use crate::session::{Acknowledgement, Action, Ending, Outcome};
+use crate::session::{Acknowledgement, Action, Ending, Outcome, Receipt};
 use crate::store::{Change, Position};
-use sealmq_protocol::packet::{Ack, PacketId, Subscribe, Version};
+use sealmq_protocol::packet::{Ack, Subscribe, Version};
 use sealmq_protocol::{Packet, SubscriptionFilter, TopicFilter, codec};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -105,29 +105,31 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     }
 
     /// What ingress (step 4) has settled, through the router (step 5).
-    pub(super) fn route(
-        &mut self,
-        settled: Result<Admitted, Refused>,
-        exactly_once: Option<PacketId>,
-    ) -> Outcome {
+    pub(super) fn route(&mut self, settled: Result<Admitted, Refused>, receipt: Option<Receipt>) -> Outcome {
         match settled {
             Ok(mut admitted) => {
+                // Whoever hears that nobody has it sends it again, and may do so in the same envelope.
+                let hears = self.version == Version::V5 && receipt.is_some_and(Receipt::is_awaited);
                 if admitted.fingerprint.is_some() {
                     self.turn.count_envelope();
                     self.broker.metrics.envelopes_opened.add(1);
                     if let Some(taken) = admitted.taken().filter(|_| self.broker.store.keeps()) {
                         self.broker.will_take(&taken);
-                        self.turn.also(taken);
+                        self.turn.also_taken(taken, hears);
                     }
                 }
-                if let Some(packet_id) = exactly_once
+                if let Some(packet_id) = receipt.and_then(Receipt::exactly_once)
                     && self.session.is_stored()
                 {
                     let received = Change::Received { session: self.session.id(), packet_id };
                     self.turn.also_unless_error_ends(received, self.version == Version::V5);
                 }
                 let routed = self.broker.router.route(&admitted.message, &mut self.turn);
-                Outcome::Routed(routed.position, routed.reason, admitted.fingerprint)
+                let fingerprint = admitted.fingerprint.filter(|_| !(hears && routed.is_lost));
+                if hears && routed.is_lost {
+                    admitted.give_back();
+                }
+                Outcome::Routed(routed.position, routed.reason, fingerprint)
             }
             Err(refused) => {
                 if refused.fingerprint.is_some() {
@@ -141,15 +143,21 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn permit(&mut self, subscribe: Subscribe) {
         let (rules, channel) = (&self.rules, self.channel());
         let is_auditor = self.peer.secure && rules.is_auditor(&self.identity);
-        let may = |filter: &TopicFilter| {
-            rules.ingress.may_subscribe(filter, &self.permissions, channel)
-                && (is_auditor || !audit::is_all_of(filter))
+        let why_not = |filter: &TopicFilter| {
+            if !is_auditor && audit::is_all_of(filter) {
+                return Some(Barred::Audit);
+            }
+            rules.ingress.bars(filter, &self.permissions, channel)
         };
-        let permitted: Vec<bool> = subscribe
-            .filters
-            .iter()
-            .map(|(filter, _)| filter.as_ref().is_ok_and(|filter| may(filter.filter())))
-            .collect();
+        let may = |filter: &SubscriptionFilter| match why_not(filter.filter()) {
+            None => true,
+            Some(barred) => {
+                self.broker.audit.record_barred(barred.name(), filter, self.whose());
+                false
+            }
+        };
+        let permitted: Vec<bool> =
+            subscribe.filters.iter().map(|(filter, _)| filter.as_ref().is_ok_and(may)).collect();
         self.session.handle_permitted(subscribe, &permitted);
     }
 

@@ -399,7 +399,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         };
         let outcome = match settled {
-            Some(settled) => self.route(settled, receipt.exactly_once()),
+            Some(settled) => self.route(settled, Some(receipt)),
             None => Outcome::Routed(Position::START, ReasonCode::QuotaExceeded, None),
         };
         if let Some((acknowledgement, position)) = self.session.handle_outcome(receipt, outcome) {

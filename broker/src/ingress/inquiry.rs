@@ -145,8 +145,8 @@ impl Examined {
         let Self { inquiry, fingerprint, unsealed } = self;
         let Inquiry { submission, policy, on_refusal, egress, .. } = inquiry;
         let fingerprint = Some(fingerprint);
-        let opened = match unsealed.and_then(|unsealed| Ok(unsealed.take(replay)?)) {
-            Ok(opened) => opened,
+        let (opened, reservation) = match unsealed.and_then(|unsealed| Ok(unsealed.reserve(replay)?)) {
+            Ok(reserved) => reserved,
             Err(fault) => return Err(Refused::new(submission, fault.refusal(on_refusal), fingerprint)),
         };
         let taken = Some((opened.sender, Box::new(opened.mark)));
@@ -158,7 +158,7 @@ impl Examined {
             // Its subscribers get the envelope as it came.
             Policy::EndToEnd => submission.admitted(),
         };
-        Ok(Admitted { message, fingerprint, taken })
+        Ok(Admitted { message, fingerprint, taken, reservation: Some(reservation) })
     }
 }
 

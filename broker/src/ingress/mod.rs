@@ -24,7 +24,7 @@ use message::{Message, Submission};
 pub(crate) use policy::Policies;
 use policy::Rule;
 use sealmq_config::encryption::{self, Bind, OnRefusal, Payload};
-use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows};
+use sealmq_crypto::{Envelope, Keyring, Mark, OpenError, Opener, Policy, ReplayWindows, Reservation};
 use sealmq_protocol::packet::{MessageProperties, PayloadFormat};
 use sealmq_protocol::{ReasonCode, TopicFilter, TopicName};
 use std::collections::HashMap;
@@ -53,6 +53,7 @@ pub(crate) struct Admitted {
     pub(crate) fingerprint: Option<Fingerprint>,
     /// Whose envelope was taken, and what tells it from all others.
     taken: Option<(Bytes, Box<Mark>)>,
+    reservation: Option<Reservation>,
 }
 
 impl Admitted {
@@ -65,6 +66,13 @@ impl Admitted {
     /// The same, and the store knows already.
     pub(crate) fn without_mark(self) -> Self {
         Self { taken: None, ..self }
+    }
+
+    /// Nobody has got anything of the message, and its publisher is told so: the same envelope may come again.
+    pub(crate) fn give_back(self) {
+        if let Some(reservation) = self.reservation {
+            reservation.give_back();
+        }
     }
 }
 
@@ -83,6 +91,28 @@ pub(crate) enum Refusal {
     Internal,
     /// No refusal in truth: a repetition of the protocol, whose first copy was taken.
     Repeated,
+}
+
+/// Why a client may not subscribe to a filter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Barred {
+    /// The access rules do not allow it.
+    NotAuthorized,
+    /// All that it matches is confidential, and the connection is not fit for that.
+    Confidential,
+    /// It is of the audit, and the client no auditor on a secure connection.
+    Audit,
+}
+
+impl Barred {
+    /// The name for the audit; no message is refused by the same.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::NotAuthorized => "filter-not-authorized",
+            Self::Confidential => "filter-confidential",
+            Self::Audit => "filter-of-audit",
+        }
+    }
 }
 
 /// What a client sent and is not routed, with what there is to be said of it.
@@ -252,7 +282,12 @@ impl Ingress {
         let policy = match kind {
             Payload::Plain => {
                 let message = submission.admitted();
-                return Begun::Settled(Ok(Admitted { message, fingerprint: None, taken: None }));
+                return Begun::Settled(Ok(Admitted {
+                    message,
+                    fingerprint: None,
+                    taken: None,
+                    reservation: None,
+                }));
             }
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
@@ -263,15 +298,18 @@ impl Ingress {
         Begun::Asked(Inquiry { submission, policy, on_refusal, egress, unix_s: now.unix_s, client })
     }
 
-    /// Whether a client may subscribe to `filter`. One under which nothing could ever be delivered is
+    /// Why a client may not subscribe to `filter`, if so. One under which nothing could ever be delivered is
     /// refused: on a plaintext connection those that lie wholly under sealed topics.
-    pub(crate) fn may_subscribe(
+    pub(crate) fn bars(
         &self,
         filter: &TopicFilter,
         permissions: &Permissions,
         channel: Channel,
-    ) -> bool {
-        permissions.may_subscribe(filter) && !self.policies.withholds_all(filter, channel)
+    ) -> Option<Barred> {
+        if !permissions.may_subscribe(filter) {
+            return Some(Barred::NotAuthorized);
+        }
+        self.policies.withholds_all(filter, channel).then_some(Barred::Confidential)
     }
 }
 

@@ -54,10 +54,10 @@ fn the_brokers_own_topics_are_not_for_clients() {
 fn sealed_topics_cannot_be_subscribed_to_in_plaintext() {
     let ingress = ingress(&[("plant/#", Payload::Sealed)]);
     let everybody = Permissions::of(&[], "dev", None);
-    let may = |filter: &str, channel| ingress.may_subscribe(&filter.parse().unwrap(), &everybody, channel);
-    assert!(!may("plant/7/#", Channel::Open));
-    assert!(may("plant/7/#", Channel::Secure));
-    assert!(may("#", Channel::Open), "a wildcard over more simply does not see them");
+    let barred = |filter: &str, channel| ingress.bars(&filter.parse().unwrap(), &everybody, channel);
+    assert_eq!(barred("plant/7/#", Channel::Open), Some(Barred::Confidential));
+    assert_eq!(barred("plant/7/#", Channel::Secure), None);
+    assert_eq!(barred("#", Channel::Open), None, "a wildcard over more simply does not see them");
 }
 
 #[test]

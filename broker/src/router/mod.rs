@@ -91,6 +91,8 @@ pub(crate) struct Routed {
     pub(crate) position: Position,
     /// What an MQTT 5 publisher is told.
     pub(crate) reason: ReasonCode,
+    /// Whether there was no room for it anywhere: no receiver has it, nor is it retained.
+    pub(crate) is_lost: bool,
 }
 
 /// What became of a message for one receiver.
@@ -124,6 +126,8 @@ pub(crate) struct Turn {
     changes: Vec<Change>,
     /// What is kept of a QoS 2 message besides, unless it goes wrong.
     receipt: Option<Receipt>,
+    /// Whether the mark of its envelope is not kept where it is lost.
+    gives_back: bool,
     /// Receivers of the message at hand that the store keeps it for.
     admitted: Vec<Admitted>,
 }
@@ -182,7 +186,11 @@ impl Router {
         {
             turn.changes.push(change);
         }
-        Routed { position: self.keep(message, &mut detached, turn), reason }
+        let is_lost = reason.is_error() && !taken && !(message.retain() && kept);
+        if std::mem::take(&mut turn.gives_back) && is_lost {
+            turn.changes.retain(|change| !matches!(change, Change::Taken { .. }));
+        }
+        Routed { position: self.keep(message, &mut detached, turn), reason, is_lost }
     }
 
     #[inline]
@@ -340,6 +348,12 @@ impl Turn {
     /// A change that belongs together with the message that is routed next.
     pub(crate) fn also(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// The same of an envelope's mark; not where the message is lost, if its publisher `hears` of that.
+    pub(crate) fn also_taken(&mut self, taken: Change, hears: bool) {
+        self.changes.push(taken);
+        self.gives_back = hears;
     }
 
     /// The same, but not where the message is answered with an error, if that ends the exchange.
