@@ -85,6 +85,20 @@ fn unknown_keys_name_the_right_one() {
 }
 
 #[test]
+fn bounds_of_what_waits_to_be_examined() {
+    each(&[
+        (
+            "limits.unchecked_bytes_max = 1023",
+            "sealmq.toml:3: limits.unchecked_bytes_max: found 1023; allowed: 1 KiB to 1 TiB",
+        ),
+        (
+            "limits.examined_batch_bytes_max = \"2 TiB\"",
+            "sealmq.toml:3: limits.examined_batch_bytes_max: found \"2 TiB\"; allowed: 1 KiB to 1 TiB",
+        ),
+    ]);
+}
+
+#[test]
 fn values_of_the_wrong_kind_or_size() {
     each(&[
         ("data_dir = \"\"", "sealmq.toml:3: data_dir: found \"\"; allowed: a path"),

@@ -141,6 +141,19 @@ fn what_is_sent_again_is_answered_where_its_first_copy_is_not_remembered() {
     }
 }
 
+/// Whatever the policy says, and as often as it is sent.
+#[test]
+fn a_fault_of_ours_is_answered_and_closes_nothing() {
+    let mut session = session();
+    for dup in [false, true] {
+        let said = refuse(&mut session, publish(Qos::AtLeastOnce, Some(1), dup), Refusal::Internal);
+        assert_eq!(
+            said,
+            ["route a/b", "Report(Internal)", "PubAck(1) UnspecifiedError with a reason string"]
+        );
+    }
+}
+
 #[test]
 fn qos_and_retain_that_are_not_offered_close() {
     let mut session = session5(|offer| offer.qos_max = 1, |_| {});
