@@ -4,16 +4,16 @@
 //! configuration, which file and what is wrong with it, and repeats nothing of what stands in the file. The
 //! configuration's id of a key counts, not the one that its file may hold.
 
-use crate::enrolment::{Configured, Kind, Ready};
+use crate::enrolment::{Configured, Kind, Ready, topics};
 use crate::error::StartError;
 use crate::secrets::{KeyFile, Secrets};
 use sealmq_config::Config;
 use sealmq_config::encryption::{self, DerivedAlgorithm, KeySource};
 use sealmq_crypto::{
     ContentAlgorithm, Derived, KeyError, Keyring, OpenedCount, Opener, Sender, SenderKey, SenderPublicKey,
-    TopicKey, TopicKeyEntry, TopicPublicKey, Topics, Validity,
+    TopicKey, TopicKeyEntry, TopicPublicKey, Validity,
 };
-use sealmq_protocol::{TopicFilter, TopicName};
+use sealmq_protocol::TopicFilter;
 use std::path::Path;
 use std::sync::Arc;
 
@@ -242,21 +242,6 @@ fn other_id(key: &TopicKey, entry: &encryption::TopicKey) -> Option<String> {
     let (file, id) = (entry.source.file().display(), &entry.id);
     (own != id.as_str())
         .then(|| format!("{file} is of the id {own:?}; derive keys for {id:?} with sealmq keys derive --id"))
-}
-
-/// Topic filters as a set of topics.
-#[derive(Debug)]
-struct Filters(Arc<[TopicFilter]>);
-
-/// The topics that these filters match.
-pub(crate) fn topics(filters: Arc<[TopicFilter]>) -> Arc<dyn Topics> {
-    Arc::new(Filters(filters))
-}
-
-impl Topics for Filters {
-    fn contains(&self, topic: &str) -> bool {
-        TopicName::try_from(topic).is_ok_and(|topic| self.0.iter().any(|filter| filter.matches(&topic)))
-    }
 }
 
 #[cfg(test)]

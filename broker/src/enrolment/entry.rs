@@ -5,13 +5,12 @@
 //! a [`Name`] can stand in an envelope and in the configuration; nothing here prints a key.
 
 use crate::auth::Fingerprint;
-use crate::keys;
 use bytestring::ByteString;
 use sealmq_config::encryption::Bind;
 use sealmq_crypto::{
-    KeyError, Keyring, OpenedCount, Sender, SenderPublicKey, TopicKey, TopicKeyEntry, Validity,
+    KeyError, Keyring, OpenedCount, Sender, SenderPublicKey, TopicKey, TopicKeyEntry, Topics, Validity,
 };
-use sealmq_protocol::TopicFilter;
+use sealmq_protocol::{TopicFilter, TopicName};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::sync::Arc;
@@ -181,7 +180,7 @@ impl Entry {
 
     /// Reads the key.
     fn read(&self, name: &Name) -> Result<Ready, KeyError> {
-        let (id, topics) = (name.id.as_bytes().to_vec(), keys::topics(self.topics.clone()));
+        let (id, topics) = (name.id.as_bytes().to_vec(), topics(self.topics.clone()));
         let validity = self.validity;
         match name.kind {
             Kind::Sender => {
@@ -199,6 +198,21 @@ impl Entry {
 /// Bytes of topic filters in memory, about.
 pub(super) fn size_of(topics: &[TopicFilter]) -> usize {
     topics.iter().map(|topic| 32 + topic.as_str().len()).sum()
+}
+
+/// Topic filters as a set of topics.
+#[derive(Debug)]
+struct Filters(Arc<[TopicFilter]>);
+
+/// The topics that these filters match.
+pub(crate) fn topics(filters: Arc<[TopicFilter]>) -> Arc<dyn Topics> {
+    Arc::new(Filters(filters))
+}
+
+impl Topics for Filters {
+    fn contains(&self, topic: &str) -> bool {
+        TopicName::try_from(topic).is_ok_and(|topic| self.0.iter().any(|filter| filter.matches(&topic)))
+    }
 }
 
 /// What is kept of a sender or a topic key beside the configuration. One that says nothing is not kept.

@@ -18,7 +18,7 @@ mod tests;
 use configured::ConfiguredEntry;
 
 pub(crate) use configured::Configured;
-pub(crate) use entry::{Entry, KeyBytes, Kind, Name, Ready, Record};
+pub(crate) use entry::{Entry, KeyBytes, Kind, Name, Ready, Record, topics};
 pub(crate) use order::{Event, Order, Refused, What};
 
 use crate::store::Change;
