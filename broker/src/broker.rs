@@ -5,10 +5,11 @@
 
 use crate::audit::{Audit, Event, KeyChange};
 use crate::enrolment::{Book, Effect, Happened, Listed, Name, Order, Refused};
-use crate::failed_stamps::FailedStamps;
+use crate::failed_stamps::{FailedStamps, Standing};
 use crate::identity::Stamps;
 use crate::ingress::ahead::SetAside;
 use crate::key_watch::KeyWatch;
+use crate::log_limit::LogLimit;
 use crate::mailbox::{Bounds, Command};
 use crate::metrics::Metrics;
 use crate::now::Clock;
@@ -25,6 +26,7 @@ use sealmq_config::Config;
 use sealmq_config::limits::Limits;
 use sealmq_crypto::{Mark, ReplayWindows, SenderWindow};
 use sealmq_protocol::codec;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Instant;
@@ -48,6 +50,8 @@ pub(crate) struct Broker {
     pub(crate) metrics: Arc<Metrics>,
     pub(crate) audit: Audit,
     pub(crate) failed_stamps: FailedStamps,
+    /// Lines about wills of clients who are not there.
+    pub(crate) will_lines: Mutex<LogLimit>,
     pub(crate) key_watch: KeyWatch,
     pub(crate) started: Instant,
     /// Who is enrolled; held while the rules that follow from it are put in force.
@@ -112,6 +116,7 @@ impl Broker {
             metrics,
             audit,
             failed_stamps: FailedStamps::new(&config.limits),
+            will_lines: Mutex::default(),
             key_watch: KeyWatch::new(keys_used, &book.topic_keys()),
             started: Instant::now(),
             book: Mutex::new(book),
@@ -231,6 +236,18 @@ impl Broker {
         self.store.append_lazily(&mut self.key_watch.changes(&self.book.lock().topic_keys()));
     }
 
+    /// Counts a stamp that came from an address and does not hold; says when the address is refused for it from
+    /// now on.
+    pub(crate) fn count_failed_stamp(&self, addr: IpAddr, now: Instant) -> Standing {
+        let standing = self.failed_stamps.count(addr, now);
+        if standing == Standing::JustOver {
+            let refused_s = self.limits.failed_stamps_refuse_s;
+            tracing::warn!(%addr, refused_s, "too many failed stamps: new connections are refused (limits.failed_stamps_per_address)");
+            self.audit.record(Event::AddressRefused { addr, refused_s });
+        }
+        standing
+    }
+
     /// Whether the server is shutting down.
     pub(crate) fn is_stopping(&self) -> bool {
         self.stopping.load(Ordering::Acquire)
@@ -265,6 +282,7 @@ impl Broker {
         self.wait_until(half, || drained() || self.connections() == 0).await;
         for will in self.registry.take_wills() {
             self.publish_will(will);
+            tokio::task::yield_now().await;
         }
         self.registry.tell_all(Command::Finish);
         self.wait_until(deadline, || self.connections() == 0).await

@@ -135,6 +135,8 @@ async fn publish_due_wills(broker: Arc<Broker>) {
     loop {
         let due = broker.registry.next_due_will().await;
         broker.publish_will(due);
+        // Very many can be due at once, and each may cost a verification.
+        tokio::task::yield_now().await;
     }
 }
 

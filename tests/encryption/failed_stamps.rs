@@ -1,9 +1,10 @@
 //! Stamps that do not hold cost a verification each: a connection that goes on with them is closed, and an
 //! address where many come from is refused for a while. Everybody else goes on.
 
-use super::{Plant, RULES, payload_for, setup};
+use super::{Plant, RULES, await_report, payload_for, setup};
 use crate::harness::log::LogLine;
-use crate::harness::{Broker, Connect, Publish, Publish5, Wire};
+use crate::harness::packets5::{SESSION_EXPIRY, WILL_DELAY, With};
+use crate::harness::{Broker, Connect, Connect5, Publish, Publish5, Wire};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 
 const TOPIC: &str = "plant/7/level";
@@ -162,4 +163,50 @@ fn limits_can_be_lifted() {
         sender.publish(&Publish::new(TOPIC, &payload).qos(1, id));
     }
     assert_passes(&mut plant, &mut sender);
+}
+
+/// Leaves so many wills with this payload that wait for a second.
+fn leave_wills(broker: &Broker, payload: &[u8], count: usize) {
+    for n in 0..count {
+        let will = Publish5::new(TOPIC, payload).qos(1, 0).with(WILL_DELAY, 1);
+        let connect = Connect5::new(format!("mortal-{n}")).with(SESSION_EXPIRY, 60).will(will);
+        Wire::connect5(broker, &connect).cut();
+    }
+}
+
+/// A will that was delayed counts for the address of the client that is gone.
+#[test]
+fn delayed_wills_count_for_their_address() {
+    let mut plant = start("failed_stamps_per_address = 3");
+    let mut honest = Wire::client(&plant.broker, "honest");
+    let payload = bad_stamp(&plant);
+    leave_wills(&plant.broker, &payload, 4);
+    let line = plant.broker.log_line(|line| line.contains("new connections are refused"));
+    assert_eq!(line.field("addr"), Some("127.0.0.1"), "{}", line.text);
+    assert!(is_refused(&plant.broker));
+    assert_passes(&mut plant, &mut honest);
+    let refused = plant.broker.log().lines(|line| line.message() == "will refused");
+    assert_eq!(refused.len(), 4);
+    assert!(refused.iter().all(|line| line.field("addr").unwrap().starts_with("127.0.0.1:")), "{refused:?}");
+    let setup = plant.into_broker().end();
+    let audit = std::fs::read_to_string(setup.dir().join("data/audit/audit.jsonl")).unwrap();
+    let of = |event: &str| audit.lines().filter(|line| line.contains(event)).collect::<Vec<_>>();
+    let wills = of("\"reason\":\"bad-stamp\",\"client\":\"mortal-");
+    assert_eq!(wills.len(), 4, "{audit}");
+    assert!(wills.iter().all(|line| line.contains("\"addr\":\"127.0.0.1:")), "{wills:?}");
+    assert_eq!(of("\"event\":\"address-refused\"").len(), 1, "{audit}");
+}
+
+/// Each has a connection of its own, and still they are no flood of lines.
+#[test]
+fn delayed_wills_do_not_flood_the_log() {
+    const WILLS: usize = 130;
+    let mut plant = start("failed_stamps_per_address = 0");
+    let payload = bad_stamp(&plant);
+    leave_wills(&plant.broker, &payload, WILLS);
+    await_report(&plant.broker, "refused/bad-stamp", WILLS as u64);
+    let lines = plant.broker.log().lines(|line| line.message() == "will refused").len();
+    assert!((1..WILLS).contains(&lines), "{lines}");
+    let mut honest = Wire::client(&plant.broker, "honest");
+    assert_passes(&mut plant, &mut honest);
 }

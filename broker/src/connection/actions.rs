@@ -229,12 +229,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         let window = Duration::from_secs(limits.failed_stamps_window_s);
         let count = self.refusals.get_or_insert_default().failed_stamps.count(window, now);
         let max = limits.failed_stamps_per_connection;
-        let standing = self.broker.failed_stamps.count(self.peer.addr.ip(), now);
-        if standing == Standing::JustOver {
-            let (addr, refused_s) = (self.peer.addr.ip(), limits.failed_stamps_refuse_s);
-            tracing::warn!(%addr, refused_s, "too many failed stamps: new connections are refused (limits.failed_stamps_per_address)");
-            self.broker.audit.record(Event::AddressRefused { addr, refused_s });
-        }
+        let standing = self.broker.count_failed_stamp(self.peer.addr.ip(), now);
         if standing == Standing::Within && (max == 0 || count <= max) {
             return Ok(());
         }

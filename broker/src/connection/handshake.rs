@@ -394,9 +394,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             WillAtEnd::None => {}
             WillAtEnd::TakenBack => will_gone = self.broker.registry.keep_will_gone(&self.session),
             WillAtEnd::Later(will, delay) if !self.broker.is_stopping() || self.session.is_stored() => {
-                let identity = self.identity.clone();
+                let (identity, addr) = (self.identity.clone(), Some(self.peer.addr));
                 let due = now.instant.checked_add(delay);
-                delayed = due.map(|due| DelayedWill { due, identity, will });
+                delayed = due.map(|due| DelayedWill { due, identity, addr, will });
             }
             WillAtEnd::Now(will) | WillAtEnd::Later(will, _) => self.publish_will(will, now),
         }

@@ -121,7 +121,7 @@ impl Registry {
         let delay = Duration::from_secs(will.delay_s.into());
         let delay = expiry.map_or(delay, |expiry| delay.min(expiry));
         let due = due_ms.map(|due_ms| self.clock.instant(due_ms)).or_else(|| since.checked_add(delay))?;
-        Some(DelayedWill { due, identity, will })
+        Some(DelayedWill { due, identity, addr: None, will })
     }
 
     /// The mailboxes of all sessions that nobody has and of which the oldest messages are to be dropped.

@@ -27,6 +27,7 @@ use sealmq_config::limits::Limits;
 use sealmq_config::mqtt::Mqtt;
 use sealmq_protocol::packet::Will;
 use std::collections::{BTreeSet, VecDeque};
+use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -76,6 +77,8 @@ pub(crate) struct DelayedWill {
     pub(crate) due: Instant,
     /// As whom.
     pub(crate) identity: Identity,
+    /// From where its client had come, if this process has seen it.
+    pub(crate) addr: Option<SocketAddr>,
     /// What.
     pub(crate) will: Will,
 }
@@ -96,6 +99,8 @@ pub(crate) struct DueWill {
     pub(crate) client_id: ByteString,
     /// As whom it is published.
     pub(crate) identity: Identity,
+    /// From where its client had come, if this process has seen it.
+    pub(crate) addr: Option<SocketAddr>,
     /// What to publish.
     pub(crate) will: Will,
     /// That the session has it no longer, where the store keeps that: kept together with what is published.
@@ -433,10 +438,10 @@ impl Registry {
 }
 
 fn due_will(session: &Session, will: Option<DelayedWill>) -> Option<DueWill> {
-    let DelayedWill { identity, will, due: _ } = will?;
+    let DelayedWill { identity, addr, will, due: _ } = will?;
     let change = will_gone(session);
     let (session, client_id) = (session.id(), session.client_id().clone());
-    Some(DueWill { session, client_id, identity, will, change })
+    Some(DueWill { session, client_id, identity, addr, will, change })
 }
 
 /// What the store is told of a will that was published or taken back, where it keeps the session.
