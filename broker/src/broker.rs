@@ -140,17 +140,19 @@ impl Broker {
     }
 
     /// Puts other rules in force, with whoever is enrolled at run time; each connection takes them up at once.
-    /// What has happened to those who were enrolled at run time goes to the audit.
+    /// What has happened to keys, for the audit.
     pub(crate) fn replace_rules(&self, rulebook: &Rulebook) -> Vec<Event> {
-        let events = {
+        let (mut events, gone) = {
             let mut book = self.book.lock();
             let mut effect = book.configure(rulebook.configured.clone(), now_ms());
             tell(&effect);
+            let changes = rulebook.key_changes(&self.rules(), &book);
             self.put_in_force(rulebook, &book, &mut effect, |changes| self.store.append_lazily(changes));
-            effect.events
+            (changes, effect.events)
         };
         self.registry.tell_all(Command::Renew);
-        gave_way(&events, "reload")
+        events.extend(gave_way(&gone, "reload"));
+        events
     }
 
     /// Enrols, disables or removes while it runs: done when this returns, and kept once the store has reached

@@ -5,7 +5,8 @@
 
 use crate::cli::{ServeOptions, greeting, keys};
 use crate::listener::development;
-use crate::{files, identity, server};
+use crate::server::{self, Start};
+use crate::{files, identity};
 use anyhow::Context;
 use sealmq_config::Config;
 use std::io::{IsTerminal, Write};
@@ -26,14 +27,15 @@ pub fn serve(options: &ServeOptions) -> anyhow::Result<()> {
         development::ensure(&config.data_dir)?;
         keys::ensure_development(&config)?;
     }
-    if identity::ensure(&config)? {
+    let made_identity = identity::ensure(&config)?;
+    if made_identity {
         tracing::info!(file = %config.identity.file(&config.data_dir).display(), "made the broker's identity");
     }
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    runtime.context("cannot start the runtime")?.block_on(run(options, &config))
+    runtime.context("cannot start the runtime")?.block_on(run(options, &config, made_identity))
 }
 
-async fn run(options: &ServeOptions, config: &Config) -> anyhow::Result<()> {
+async fn run(options: &ServeOptions, config: &Config, made_identity: bool) -> anyhow::Result<()> {
     let catch = |kind| signal(kind).context("cannot catch signals");
     let mut hangup = catch(SignalKind::hangup())?;
     let (mut terminate, mut interrupt) = (catch(SignalKind::terminate())?, catch(SignalKind::interrupt())?);
@@ -55,7 +57,8 @@ async fn run(options: &ServeOptions, config: &Config) -> anyhow::Result<()> {
             std::process::exit(1);
         });
     };
-    server::run(config, options.accept_loss, reload, stop, |listeners| {
+    let start = Start { accept_loss: options.accept_loss, made_identity };
+    server::run(config, start, reload, stop, |listeners| {
         for listener in listeners {
             tracing::info!(addr = %listener.addr, scheme = listener.scheme(), tls = listener.secure, "listening");
         }

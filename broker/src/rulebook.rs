@@ -115,10 +115,10 @@ impl Rulebook {
         &self.declared
     }
 
-    /// What changed in the keys of the configuration since other rules were in force.
-    pub(crate) fn key_changes(&self, since: &Self) -> Vec<Event> {
+    /// What changed in the keys of the configuration since other rules were in force; the book has taken up these.
+    pub(crate) fn key_changes(&self, since: &Self, book: &Book) -> Vec<Event> {
         let (before, now) = (since.configured.keyring(), self.configured.keyring());
-        let mut events = audit::changes((&since.declared, &before), (&self.declared, &now));
+        let mut events = audit::changes((&since.declared, &before), (&self.declared, &now), book);
         events.extend(audit::identity_change(&since.identity, &self.identity));
         events.extend(audit::subscriber_key_changes(&since.subscriber_keys, &self.subscriber_keys));
         events

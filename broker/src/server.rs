@@ -26,11 +26,20 @@ const RETAINED_SWEEP: Duration = Duration::from_secs(5);
 /// Between two looks at how the store is.
 const STORE_LOOKS: Duration = Duration::from_secs(1);
 
+/// How a broker is to begin.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Start {
+    /// With a store of which something is missing, too.
+    pub(crate) accept_loss: bool,
+    /// With an identity that was made just now.
+    pub(crate) made_identity: bool,
+}
+
 /// Listens and serves until `stop` is ready; `reload` yields a configuration each time that rules are
 /// to be read again. `listening` is called once every listener is bound.
 pub(crate) async fn run(
     config: &Config,
-    accept_loss: bool,
+    Start { accept_loss, made_identity }: Start,
     mut reload: impl AsyncFnMut() -> Config,
     stop: impl Future<Output = ()>,
     listening: impl FnOnce(&[Listening]),
@@ -51,6 +60,9 @@ pub(crate) async fn run(
         })?;
     }
     let auditing = audit::start(&broker, config)?;
+    if made_identity {
+        broker.audit.record(audit::identity_made(&broker.rules().identity));
+    }
     warn_of_sealed_without_tls(config);
     log_identity(&broker.rules());
     let mut tasks = JoinSet::new();
@@ -171,9 +183,8 @@ async fn apply(broker: &Broker, config: Config, running: &Config) {
     };
     match loaded {
         Ok(rulebook) => {
-            let mut events = rulebook.key_changes(&broker.rules());
             let (senders, topic_keys) = rulebook.declared().counts();
-            events.extend(broker.replace_rules(&rulebook));
+            let mut events = broker.replace_rules(&rulebook);
             events.push(Event::Reloaded { senders, topic_keys });
             broker.audit.record_all(events);
             log_identity(&broker.rules());

@@ -260,6 +260,21 @@ fn what_a_reload_does_to_keys_is_told() {
     auditor.expect_nothing_but_pong();
 }
 
+/// At the first start alone; with a key that is named none is made.
+#[test]
+fn first_start_tells_that_it_made_the_identity() {
+    let text = |setup: &Setup| std::fs::read_to_string(setup.dir().join("data/audit/audit.jsonl")).unwrap();
+    let setup = Setup::new().start().end();
+    let setup = setup.start().end();
+    let entries: Vec<Value> = text(&setup).lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let events: Vec<_> = entries.iter().map(|entry| entry["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["begun", "key", "ended", "begun", "ended"]);
+    let key = ["change", "kind", "id", "by"].map(|field| entries[1][field].as_str().unwrap());
+    assert_eq!(key, ["added", "identity", "sealmq", "start"]);
+    let named = super::setup().config("[identity]\nkey = \"keys/dev-9.jwk\"\n").start().end();
+    assert!(!text(&named).contains("\"event\":\"key\""));
+}
+
 /// Each filter that its client may not have, and why; what MQTT itself does not allow is no matter of rights.
 #[test]
 fn refused_subscriptions_are_recorded() {

@@ -227,7 +227,8 @@ fn changes_are_in_the_audit() {
     let setup = scene.broker.end();
     let text = std::fs::read_to_string(setup.dir().join("data/audit/audit.jsonl")).unwrap();
     let entries: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let keys: Vec<_> = entries.iter().filter(|entry| entry["event"] == "key").collect();
+    let of_keys = |entry: &&Value| entry["event"] == "key" && entry["kind"] != "identity";
+    let keys: Vec<_> = entries.iter().filter(of_keys).collect();
     let changes: Vec<_> = keys.iter().map(|entry| entry["change"].as_str().unwrap()).collect();
     assert_eq!(changes, ["enrolled", "disabled", "enabled", "removed"]);
     for entry in keys {
@@ -319,6 +320,36 @@ fn configuration_is_not_changed_and_what_it_brings_counts() {
     let list = done(broker, &["list"]);
     assert!(list.contains("plant/9/#   configuration, and at run time"), "{list}");
     assert!(list.contains("aes256   disabled   plant/#   configuration"), "{list}");
+}
+
+/// What a reload does to the configuration may count for little beside what was said at run time.
+#[test]
+fn audit_of_a_reload_knows_what_was_said_at_run_time() {
+    let scene = Scene::of(setup().config(POLICY));
+    let broker = &scene.broker;
+    done(broker, &ADD_DEV_9);
+    done(broker, &["sender", "dev-8", "--key", "keys/dev-8.pub.jwk", "--topics", "plant/#"]);
+    done(broker, &["disable", "sender", "dev-8"]);
+    let of = |id: &str| DEV_7.replace("dev-7", id);
+    for (n, more) in [[of("dev-7"), of("dev-8"), of("dev-9")].concat(), String::new()].iter().enumerate() {
+        broker.rewrite_config(&format!("{POLICY}{more}"));
+        broker.reload();
+        broker.log().nth_line(n, |line| line.message().starts_with("reloaded"));
+    }
+    let setup = scene.broker.end();
+    let text = std::fs::read_to_string(setup.dir().join("data/audit/audit.jsonl")).unwrap();
+    let entries = text.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let told = entries.filter(|entry| entry["by"] == "reload");
+    let told: Vec<_> = told.map(|entry| json!([entry["change"], entry["id"], entry["detail"]])).collect();
+    let expected = [
+        json!(["added", "dev-7", null]),
+        json!(["added", "dev-8", "disabled at run time"]),
+        json!(["added", "dev-9", "enrolled at run time, too"]),
+        json!(["removed", "dev-7", null]),
+        json!(["removed", "dev-8", "disabled at run time"]),
+        json!(["removed", "dev-9", "still enrolled at run time"]),
+    ];
+    assert_eq!(told, expected);
 }
 
 #[test]

@@ -1,9 +1,10 @@
-//! What a reload does to keys: the keys before and after come in, what changed goes out.
+//! What a start and a reload do to keys: the keys before and after come in, what changed goes out.
 //!
 //! Of a key no more is told than its id, and whether it is another one; keys are compared in constant time.
 
 use super::event::{Event, KeyChange, KeyKind};
 use crate::egress::SubscriberKeys;
+use crate::enrolment::{Book, Kind, Name};
 use sealmq_config::Config;
 use sealmq_config::encryption::{Sender, TopicKey};
 use sealmq_crypto::{Keyring, SenderKey};
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 
 /// Who or what did it.
 const BY: &str = "reload";
+const BY_START: &str = "start";
 
 /// What the configuration says of keys, beside what is in their files.
 #[derive(Debug, Default)]
@@ -32,8 +34,8 @@ impl Declared {
     }
 }
 
-/// What changed from one configuration, with its keys, to another.
-pub(crate) fn changes(old: (&Declared, &Keyring), new: (&Declared, &Keyring)) -> Vec<Event> {
+/// What changed from one configuration, with its keys, to another, and what else the book says of them.
+pub(crate) fn changes(old: (&Declared, &Keyring), new: (&Declared, &Keyring), book: &Book) -> Vec<Event> {
     let ((old, old_keys), (new, new_keys)) = (old, new);
     let key = |keyring: &Keyring, id: &str| keyring.sender(id.as_bytes()).map(|sender| sender.key.clone());
     let same_sender = |id: &str| key(old_keys, id) == key(new_keys, id);
@@ -42,9 +44,28 @@ pub(crate) fn changes(old: (&Declared, &Keyring), new: (&Declared, &Keyring)) ->
         old.map(|entry| &entry.key) == new.map(|entry| &entry.key)
     };
     let mut events = Vec::new();
-    compare(&old.senders, &new.senders, same_sender, KeyKind::Sender, &mut events);
-    compare(&old.topic_keys, &new.topic_keys, same_topic_key, KeyKind::TopicKey, &mut events);
+    let more = |kind| move |change, id: &str| at_run_time(change, kind, id, book);
+    compare(&old.senders, &new.senders, same_sender, more(Kind::Sender), KeyKind::Sender, &mut events);
+    let more = more(Kind::TopicKey);
+    compare(&old.topic_keys, &new.topic_keys, same_topic_key, more, KeyKind::TopicKey, &mut events);
     events
+}
+
+/// What was said at run time of a name whose key in the configuration has changed, and counts beside it.
+fn at_run_time(change: KeyChange, kind: Kind, id: &str, book: &Book) -> Option<&'static str> {
+    let name = Name { kind, id: id.into() };
+    match (book.is_disabled(&name), book.is_at_run_time(&name)) {
+        (true, _) => Some("disabled at run time"),
+        (false, true) if change == KeyChange::Removed => Some("still enrolled at run time"),
+        (false, true) => Some("enrolled at run time, too"),
+        (false, false) => None,
+    }
+}
+
+/// That the broker's own key is there now.
+pub(crate) fn identity_made(key: &SenderKey) -> Event {
+    let id = String::from_utf8_lossy(key.id());
+    Event::key(KeyChange::Added, KeyKind::Identity, &id, Some(BY_START), None)
 }
 
 /// What became of the broker's own key.
@@ -63,7 +84,7 @@ pub(crate) fn subscriber_key_changes(old: &SubscriberKeys, new: &SubscriberKeys)
     let [old, new] = [old, new].map(SubscriberKeys::by_name);
     let is_same = |id: &str| old.get(id) == new.get(id);
     let mut events = Vec::new();
-    compare(&old, &new, is_same, KeyKind::SubscriberKey, &mut events);
+    compare(&old, &new, is_same, |_, _| None, KeyKind::SubscriberKey, &mut events);
     events
 }
 
@@ -71,10 +92,15 @@ fn compare<T: PartialEq>(
     old: &BTreeMap<String, T>,
     new: &BTreeMap<String, T>,
     is_same_key: impl Fn(&str) -> bool,
+    more: impl Fn(KeyChange, &str) -> Option<&'static str>,
     kind: KeyKind,
     events: &mut Vec<Event>,
 ) {
-    let tell = |change, id: &str, detail| Event::key(change, kind, id, Some(BY), detail);
+    let tell = |change, id: &str, detail: Option<&str>| {
+        let more = more(change, id);
+        let both = detail.zip(more).map(|(detail, more)| format!("{detail}; {more}"));
+        Event::key(change, kind, id, Some(BY), both.as_deref().or(detail).or(more))
+    };
     let gone = old.keys().filter(|id| !new.contains_key(*id));
     events.extend(gone.map(|id| tell(KeyChange::Removed, id, None)));
     events.extend(new.iter().filter_map(|(id, entry)| {
@@ -96,6 +122,7 @@ mod tests {
     use crate::secrets::Secrets;
     use sealmq_config::egress::{Holder, SubscriberKey};
     use sealmq_config::encryption::KeySource;
+    use sealmq_config::limits::Limits;
     use sealmq_crypto::{ContentAlgorithm, SenderKey};
     use std::path::Path;
 
@@ -127,7 +154,11 @@ mod tests {
     fn told(old: &Config, new: &Config) -> Vec<Event> {
         let [old, new] =
             [old, new].map(|config| (Declared::of(config), crate::keys::opener(config).unwrap()));
-        changes((&old.0, old.1.keyring()), (&new.0, new.1.keyring()))
+        changes(
+            (&old.0, old.1.keyring()),
+            (&new.0, new.1.keyring()),
+            &Book::new(&Limits::default(), Vec::new()),
+        )
     }
 
     #[test]
@@ -209,7 +240,8 @@ mod tests {
         write("s2", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
         let after = crate::keys::opener(&new).unwrap();
         let declared = Declared::of(&new);
-        let changed = changes((&declared, before.keyring()), (&declared, after.keyring()));
+        let book = Book::new(&Limits::default(), Vec::new());
+        let changed = changes((&declared, before.keyring()), (&declared, after.keyring()), &book);
         assert_eq!(changed, [event(KeyChange::Changed, sender, "new", Some("another key"))]);
     }
 }

@@ -17,7 +17,7 @@ pub(crate) mod verify;
 mod writer;
 
 pub(crate) use event::{Event, KeyChange, KeyKind, Whose};
-pub(crate) use keys::{Declared, changes, identity_change, subscriber_key_changes};
+pub(crate) use keys::{Declared, changes, identity_change, identity_made, subscriber_key_changes};
 pub(crate) use writer::start;
 
 use crate::ingress::message::AUDIT_TOPICS;

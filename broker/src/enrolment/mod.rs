@@ -278,7 +278,13 @@ impl Book {
         }
     }
 
-    fn is_disabled(&self, name: &Name) -> bool {
+    /// Whether it is enrolled at run time: alone, or as the configuration has it too.
+    pub(crate) fn is_at_run_time(&self, name: &Name) -> bool {
+        self.records.get(name).is_some_and(|noted| noted.record.entry.is_some())
+    }
+
+    /// Whether it is disabled at run time.
+    pub(crate) fn is_disabled(&self, name: &Name) -> bool {
         self.records.get(name).is_some_and(|noted| noted.record.is_disabled)
     }
 
