@@ -307,13 +307,15 @@ fn rust_opens_envelopes() {
     });
 }
 
+fn c_publisher(broker: &Broker, topic: &str, reading: &str, topic_key: &str) -> Command {
+    let mut command = device(broker, "publish");
+    command.args([topic, &key("dev-7"), topic_key, reading]);
+    command
+}
+
 #[test]
 fn c_publishes_sealed_readings() {
-    publishes(&["plant-3", "plant-3"], |broker, topic, reading, topic_key| {
-        let mut command = device(broker, "publish");
-        command.args([topic, &key("dev-7"), topic_key, reading]);
-        command
-    });
+    publishes(&["plant-3", "plant-3"], c_publisher);
 }
 
 #[test]
@@ -336,9 +338,102 @@ fn publishers_end_badly_when_they_are_refused() {
     }
 }
 
-/// What is said of it to those who have little memory.
+/// Of a topic, a reading and the file of a topic key.
+type Publisher = fn(&Broker, &str, &str, &str) -> Command;
+
+/// Writes key files that are not what a program needs: the same key with these changes in its text.
+fn spoil(broker: &Broker, name: &str, changes: &[(&str, &str, &str)]) {
+    let file = |name: &str| broker.dir().join(key(name));
+    let text = std::fs::read_to_string(file(name)).unwrap();
+    for (spoiled, from, to) in changes {
+        assert!(text.contains(from), "{name}: {from}");
+        // A copy keeps the file for its owner alone.
+        std::fs::copy(file(name), file(spoiled)).unwrap();
+        std::fs::write(file(spoiled), text.replace(from, to)).unwrap();
+    }
+}
+
+#[track_caller]
+fn refuses_its_keys(mut command: Command) {
+    let output = command.output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{command:?}: {output:?}");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(!said.is_empty() && !said.contains("Sanitizer") && !said.contains("subscribed"), "{said}");
+}
+
+/// On a topic where everybody may publish, so that whatever is sent is seen.
 #[test]
-fn c_program_is_short_and_allocates_nothing() {
+fn with_a_wrong_key_file_nothing_is_sent() {
+    let (broker, topic) = (start(), "open/7/temp");
+    let mut watcher = Wire::client(&broker, "watcher");
+    watcher.subscribe("open/#", 1);
+    let k = "\"k\":\"";
+    for (name, as_master) in
+        [("plant-1", "HKDF-SHA-256/A256GCM"), ("plant-3", "HKDF-SHA-256/ChaCha20/Poly1305")]
+    {
+        let alg = as_master.trim_start_matches("HKDF-SHA-256/");
+        let names = ["none", "short", "master", "other"].map(|what| format!("{name}.{what}"));
+        let [none, short, master, other] = &names;
+        let changes = [
+            (none, k, "\"y\":\""),
+            (short, k, "\"k\":\"AAAA\",\"y\":\""),
+            (master, alg, as_master),
+            (other, alg, "A512GCM"),
+        ];
+        spoil(&broker, name, &changes.map(|(spoiled, from, to)| (spoiled.as_str(), from, to)));
+    }
+    let no_topic_keys = ["dev-7", "dev-7.pub", "sealed"];
+    std::fs::write(broker.dir().join(key("sealed")), "age-encryption.org/v1\n").unwrap();
+    let spoiled = ["none", "short", "other"];
+    for (publisher, good, others) in [
+        (c_publisher as Publisher, "plant-3", &["plant-1", "plant-2", "plant-2.pub", "plant-3.master"][..]),
+        (python_publisher, "plant-1", &["plant-1.master"]),
+        (node_publisher, "plant-1", &["plant-3", "plant-1.master"]),
+        (rust_publisher, "plant-1", &["plant-1.master"]),
+        (shell_publisher, "plant-1", &[]),
+    ] {
+        let spoiled = spoiled.map(|what| format!("{good}.{what}"));
+        let wrong = no_topic_keys.iter().chain(others).copied().chain(spoiled.iter().map(String::as_str));
+        for wrong in wrong {
+            refuses_its_keys(publisher(&broker, topic, "21.5", &key(wrong)));
+        }
+        let (own, aside) = (broker.dir().join(key("dev-7")), broker.dir().join("aside"));
+        std::fs::rename(&own, &aside).unwrap();
+        for wrong in ["dev-7.pub", "plant-1", "plant-2"] {
+            std::fs::copy(broker.dir().join(key(wrong)), &own).unwrap();
+            refuses_its_keys(publisher(&broker, topic, "21.5", &key(good)));
+        }
+        std::fs::rename(&aside, &own).unwrap();
+    }
+    Wire::client(&broker, "publisher").publish(&Publish::new("open/end", "end").qos(1, 1));
+    assert_eq!(watcher.expect_publish().topic(), "open/end");
+}
+
+#[test]
+fn with_a_wrong_key_file_nothing_is_opened() {
+    let (broker, topic) = (start(), "open/7/temp");
+    for (sender, topic_key) in [
+        ("plant-3", "plant-3"),
+        ("plant-2.pub", "plant-3"),
+        ("dev-7.pub", "dev-7"),
+        ("dev-7.pub", "dev-7.pub"),
+    ] {
+        let (sender, topic_key) = (key(sender), key(topic_key));
+        let mut c = device(&broker, "open");
+        c.args([topic, &sender, &topic_key]);
+        let mut by_python = python(&broker, "subscribe.py");
+        by_python.args(["--sender-key", &sender, "--topic-key", &topic_key, topic]);
+        let mut by_node = node(&broker, "subscribe.mjs");
+        by_node.args([topic, "0", &sender, &topic_key]);
+        let mut by_rust = rust(&broker, "subscribe");
+        by_rust.args([topic, "0", &sender, &topic_key]);
+        [c, by_python, by_node, by_rust].into_iter().for_each(refuses_its_keys);
+    }
+}
+
+/// What is said of it to those who have little memory. What libc does within (`fopen`, `getaddrinfo`) is not seen here.
+#[test]
+fn c_program_is_short_and_its_own_buffers_are_static() {
     let lines = read("c/device.c").lines().count();
     assert!(lines < 300, "{lines} lines");
     let broker = start();
@@ -349,16 +444,18 @@ fn c_program_is_short_and_allocates_nothing() {
     assert!(!symbols.contains("alloc"), "{symbols}");
 }
 
+fn shell_publisher(broker: &Broker, topic: &str, reading: &str, topic_key: &str) -> Command {
+    let file = broker.dir().join("reading");
+    std::fs::write(&file, reading).unwrap();
+    let mut command = shell(broker, "publish.sh");
+    command.args([topic, &key("dev-7"), topic_key]).args(crate::harness::clients::plain(broker));
+    command.stdin(std::fs::File::open(file).unwrap());
+    command
+}
+
 #[test]
 fn shell_publishes_sealed_readings() {
-    publishes(&TO_SEAL_WITH, |broker, topic, reading, topic_key| {
-        let file = broker.dir().join("reading");
-        std::fs::write(&file, reading).unwrap();
-        let mut command = shell(broker, "publish.sh");
-        command.args([topic, &key("dev-7"), topic_key]).args(crate::harness::clients::plain(broker));
-        command.stdin(std::fs::File::open(file).unwrap());
-        command
-    });
+    publishes(&TO_SEAL_WITH, shell_publisher);
 }
 
 #[test]

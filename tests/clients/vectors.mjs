@@ -19,7 +19,8 @@ const text = (hex) => Buffer.from(hex, "hex").toString();
 const { keyring, vectors } = JSON.parse(readFileSync(process.argv[2], "utf8"));
 const [first] = keyring.senders;
 const sender = { kty: "OKP", crv: "Ed25519", kid: text(first.kid_hex), x: base64(first.ed25519_public_hex) };
-const topicKeys = keyring.topic_keys.map((key) => {
+const ours = keyring.topic_keys.filter((key) => key.alg !== "ChaCha20/Poly1305");
+const topicKeys = ours.map((key) => {
   const kid = text(key.kid_hex);
   if (key.secret_hex) {
     return { kty: "oct", alg: key.alg, kid, k: base64(key.secret_hex) };

@@ -3,7 +3,7 @@
  *   device publish HOST PORT TOPIC SENDER_KEY TOPIC_KEY READING
  *   device open    HOST PORT TOPIC SENDER_PUBLIC_KEY TOPIC_KEY
  *
- * One file, static buffers, no malloc: Ed25519 and ChaCha20-Poly1305 by libsodium, CBOR and MQTT 3.1.1 by hand. Keys
+ * One file, whose own buffers are static: Ed25519 and ChaCha20-Poly1305 by libsodium, CBOR and MQTT 3.1.1 by hand. Keys
  * are the JWK of `sealmq keys`, the topic's one made with --alg ChaCha20/Poly1305. What an envelope is stands in
  * docs/encryption.md. Build: gcc -o device device.c -lsodium */
 #define _GNU_SOURCE
@@ -25,7 +25,7 @@ enum { TAG_BYTES = crypto_aead_chacha20poly1305_ietf_ABYTES, STAMP_BYTES = crypt
 typedef struct { const uint8_t *at; size_t size; } Slice;
 typedef struct { uint8_t at[2048]; size_t size; bool full; } Buffer;
 typedef struct { Slice rest; bool broken; } Reader;
-typedef struct { char id[64]; uint8_t secret[32], public[32]; } Key;
+typedef struct { char id[64]; uint8_t bytes[32]; } Key;
 
 static void need(bool holds, const char *otherwise) {
     if (!holds)
@@ -84,7 +84,7 @@ static bool seal(Buffer *out, const Key *sender, const Key *key, Slice topic, Sl
     randombytes_buf(iv, sizeof iv);
     unsigned long long size;
     crypto_aead_chacha20poly1305_ietf_encrypt(ciphertext, &size, reading.at, reading.size, bound.at, bound.size,
-                                              NULL, iv, key->secret);
+                                              NULL, iv, key->bytes);
     put_head(&content, TAG, 16), put_head(&content, ARRAY, 3), put_string(&content, BYTES, written(&header));
     put_head(&content, MAP, 1), put_int(&content, IV), put_string(&content, BYTES, (Slice){iv, sizeof iv});
     put_string(&content, BYTES, (Slice){ciphertext, size});
@@ -93,7 +93,7 @@ static bool seal(Buffer *out, const Key *sender, const Key *key, Slice topic, Sl
     put_int(&stamp_header, CLAIMS), put_head(&stamp_header, MAP, 1);
     put_int(&stamp_header, SEQ), put_head(&stamp_header, UINT, seq);
     to_sign(&signing, written(&stamp_header), topic, written(&content));
-    crypto_sign_seed_keypair(public, pair, sender->secret);
+    crypto_sign_seed_keypair(public, pair, sender->bytes);
     crypto_sign_detached(stamp, NULL, signing.at, signing.size, pair);
     sodium_memzero(pair, sizeof pair);
     put_head(out, TAG, 18), put_head(out, ARRAY, 4), put_string(out, BYTES, written(&stamp_header));
@@ -149,7 +149,7 @@ static const char *unseal(uint8_t *out, size_t *size, size_t room, const Key *se
     if ((alg != -1 - EDDSA && alg != -1 - ED25519) || !same(id, text(sender->id)))
         return "another sender";
     to_sign(&signing, stamp_header, topic, content);
-    if (signing.full || crypto_sign_verify_detached(stamp.at, signing.at, signing.size, sender->public) != 0)
+    if (signing.full || crypto_sign_verify_detached(stamp.at, signing.at, signing.size, sender->bytes) != 0)
         return "the stamp does not hold";
     Reader sealed = {content, false};
     expect(&sealed, TAG, 16), expect(&sealed, ARRAY, 3);
@@ -165,7 +165,7 @@ static const char *unseal(uint8_t *out, size_t *size, size_t room, const Key *se
     unsigned long long opened;
     if (bound.full || ciphertext.size < TAG_BYTES || ciphertext.size - TAG_BYTES > room ||
         crypto_aead_chacha20poly1305_ietf_decrypt(out, &opened, NULL, ciphertext.at, ciphertext.size, bound.at,
-                                                  bound.size, iv.at, key->secret) != 0)
+                                                  bound.size, iv.at, key->bytes) != 0)
         return "the key does not open it";
     if (seq <= last_seq)
         return "it was taken before";
@@ -181,25 +181,20 @@ static Slice field(const char *json, const char *name) {
     return (Slice){(const uint8_t *)at, strcspn(at, "\"")};
 }
 
-static void decode(uint8_t out[32], Slice field) {
-    size_t size = 0;
-    sodium_base642bin(out, 32, (const char *)field.at, field.size, NULL, &size, NULL,
-                      sodium_base64_VARIANT_URLSAFE_NO_PADDING);
-    need(field.size == 0 || size == 32, "a key that is not of 32 bytes");
-}
-
-static Key read_key(const char *file) {
+/* The 32 bytes named `part` of a key that is for `use`. What is not just such a key ends the program. */
+static Key read_key(const char *file, const char *type, const char *use, const char *part, const char *otherwise) {
     static char json[1024];
     Key key = {.id = ""};
+    size_t size = 0;
     FILE *opened = fopen(file, "r");
     need(opened, "cannot read a key file");
     json[fread(json, 1, sizeof json - 1, opened)] = '\0', fclose(opened);
-    Slice id = field(json, "\"kid\":\"");
+    Slice id = field(json, "\"kid\":\""), bytes = field(json, part);
+    int undecoded = sodium_base642bin(key.bytes, sizeof key.bytes, (const char *)bytes.at, bytes.size, NULL, &size,
+                                      NULL, sodium_base64_VARIANT_URLSAFE_NO_PADDING);
+    need(strstr(json, type) && strstr(json, use) && undecoded == 0 && size == sizeof key.bytes, otherwise);
     need(id.size > 0 && id.size < sizeof key.id, "a key file without kid, or with a long one");
-    memcpy(key.id, id.at, id.size);
-    decode(key.secret, field(json, "\"d\":\"")), decode(key.secret, field(json, "\"k\":\""));
-    decode(key.public, field(json, "\"x\":\""));
-    return sodium_memzero(json, sizeof json), key;
+    return memcpy(key.id, id.at, id.size), sodium_memzero(json, sizeof json), key;
 }
 
 /* The sender's next number, on the disk before it is used. */
@@ -271,7 +266,10 @@ int main(int argc, char **argv) {
     need(sodium_init() >= 0 && argc >= 7 && argc == (strcmp(argv[1], "publish") == 0 ? 8 : 7),
          "publish HOST PORT TOPIC SENDER_KEY TOPIC_KEY READING, or open HOST PORT TOPIC SENDER_KEY TOPIC_KEY");
     Slice topic = text(argv[4]), id = {(const uint8_t *)"\0\1", 2};
-    Key sender = read_key(argv[5]), key = read_key(argv[6]);
+    Key sender = read_key(argv[5], "\"kty\":\"OKP\"", "\"crv\":\"Ed25519\"", argc == 8 ? "\"d\":\"" : "\"x\":\"",
+                          "SENDER_KEY is no Ed25519 key, or without the half that is needed: d, to open x");
+    Key key = read_key(argv[6], "\"kty\":\"oct\"", "\"alg\":\"ChaCha20/Poly1305\"", "\"k\":\"",
+                       "TOPIC_KEY is no symmetric key for ChaCha20/Poly1305");
     connect_to(argv[2], argv[3]);
     if (argc == 8) {
         need(seal(&envelope, &sender, &key, topic, text(argv[7]), next_seq(argv[5])), "the reading is too long");

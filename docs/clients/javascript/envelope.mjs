@@ -20,11 +20,39 @@ function bare({ kty, crv, x, d, k }) {
   return JSON.parse(JSON.stringify({ kty, crv, x, d, k }));
 }
 
+/** What a sender's key has to be, with the half that is needed: "d" to stamp, "x" to believe. */
+function needSender(key, half) {
+  if (!isPair(key, "Ed25519", half)) {
+    throw new Error(`no sender's key with "${half}"`);
+  }
+}
+
+/** What a topic key has to be: symmetric, or of a pair the half that is needed: "x" to seal, "d" to open. */
+function needTopicKey(key, half) {
+  if (!isSymmetric(key) && !isPair(key, "X25519", half)) {
+    throw new Error(`no topic key for AES-GCM, nor of X25519 with "${half}"`);
+  }
+}
+
+function isPair(key, curve, half) {
+  return key.kty === "OKP" && key.crv === curve && typeof key[half] === "string";
+}
+
+function isSymmetric({ kty, alg, k }) {
+  // WebCrypto takes AES keys of any length that AES has: here the length is part of the algorithm.
+  const letters = Math.ceil(KEY_BITS.get(ALGORITHMS[alg]) / 6);
+  return kty === "oct" && typeof k === "string" && k.length === letters;
+}
+
 /**
  * An envelope for this topic and no other; without a topic key it is stamped only. It is new by its time, since a
  * page has no safe place for a counter: two at once are different by their ciphertexts.
  */
 export async function seal(plaintext, topic, sender, topicKey, time = Math.floor(Date.now() / 1000)) {
+  needSender(sender, "d");
+  if (topicKey) {
+    needTopicKey(topicKey, "x");
+  }
   const senderId = utf8(sender.kid);
   const content = topicKey ? await encrypt(plaintext, topic, senderId, topicKey) : plaintext;
   const claims = new Map([[ISSUED_AT, time]]);
@@ -66,6 +94,9 @@ export class Opener {
   #stamps = new Set();
 
   constructor(sender, ...topicKeys) {
+    needSender(sender, "x");
+    // Who may only seal for a topic can still believe what comes there, and open nothing.
+    topicKeys.forEach((key) => needTopicKey(key, "x"));
     this.#sender = sender;
     this.#topicKeys = topicKeys;
   }
@@ -111,13 +142,13 @@ export class Opener {
     if (opened.tag === ENCRYPT0) {
       const [header, unprotected, box] = untag(content, ENCRYPT0, 3);
       const alg = decode(header).get(ALG);
-      const key = this.#keyOf(decode(header).get(KEY_ID), (key) => ALGORITHMS[key.alg] === alg);
+      const key = this.#keyOf(decode(header).get(KEY_ID), (key) => isSymmetric(key) && ALGORITHMS[key.alg] === alg);
       const secret = await imported(key, "AES-GCM", ["decrypt"]);
       return unbox(secret, unprotected, box, toBind("Encrypt0", header, topic, senderId));
     }
     const [header, unprotected, box, recipients] = untag(content, ENCRYPT, 4);
     const [[agreement, recipient]] = recipients;
-    const key = this.#keyOf(recipient.get(KEY_ID), (key) => key.crv === "X25519");
+    const key = this.#keyOf(recipient.get(KEY_ID), (key) => isPair(key, "X25519", "d"));
     const alg = decode(header).get(ALG);
     if (recipients.length !== 1 || decode(agreement).get(ALG) !== ECDH_ES_HKDF_256 || !KEY_BITS.has(alg)) {
       throw new Error("another way to seal");

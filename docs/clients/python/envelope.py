@@ -33,12 +33,38 @@ class Refused(Exception):
     """Not to be believed; says why."""
 
 
-def read_key(file):
-    """A key file as a dict, with its bytes decoded and its id as bytes."""
-    jwk = json.loads(Path(file).read_text())
-    for name in {"k", "d", "x"} & jwk.keys():
-        jwk[name] = base64.urlsafe_b64decode(jwk[name] + "==")
-    return jwk | {"kid": jwk["kid"].encode()}
+def read_sender(file, half):
+    """A sender's key, with the half that is needed: "d" to stamp, "x" to believe."""
+    return read_key(file, f"sender's key with {half!r}", lambda key: is_pair(key, "Ed25519", half))
+
+
+def read_topic_key(file, half):
+    """A topic key: a symmetric one, or of an X25519 pair the half that is needed: "x" to seal, "d" to open."""
+    what = f"topic key: symmetric, or of X25519 with {half!r}"
+    return read_key(file, what, lambda key: is_symmetric(key) or is_pair(key, "X25519", half))
+
+
+def is_pair(key, curve, half):
+    return (key.get("kty"), key.get("crv"), len(key.get(half, b""))) == ("OKP", curve, 32)
+
+
+def is_symmetric(key):
+    alg = NAMES.get(key.get("alg"))
+    return key.get("kty") == "oct" and alg is not None and len(key.get("k", b"")) == AEADS[alg][1]
+
+
+def read_key(file, what, fits):
+    """A key file as a dict, with its bytes decoded and its id as bytes. ValueError, if it is not what it has to be."""
+    try:
+        jwk = json.loads(Path(file).read_bytes())
+        for name in {"k", "d", "x"} & jwk.keys():
+            jwk[name] = base64.urlsafe_b64decode(jwk[name] + "==")
+        key = jwk | {"kid": jwk["kid"].encode()}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise ValueError(f"{file}: no JWK with a key id") from None
+    if not fits(key):
+        raise ValueError(f"{file}: no {what}")
+    return key
 
 
 def next_seq(key_file):

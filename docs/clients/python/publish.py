@@ -6,7 +6,7 @@ import sys
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from envelope import next_seq, read_key, seal
+from envelope import next_seq, read_sender, read_topic_key, seal
 
 parser = argparse.ArgumentParser(description="Publishes a sealed reading.")
 parser.add_argument("topic")
@@ -17,8 +17,11 @@ parser.add_argument("--sender-key", required=True, help="the sender's secret key
 parser.add_argument("--topic-key", help="a symmetric key, or the public half of a pair; none: stamped only")
 options = parser.parse_args()
 
-sender = read_key(options.sender_key)
-topic_key = read_key(options.topic_key) if options.topic_key else None
+try:
+    sender = read_sender(options.sender_key, "d")
+    topic_key = read_topic_key(options.topic_key, "x") if options.topic_key else None
+except (ValueError, OSError) as error:
+    sys.exit(str(error))
 seq = next_seq(options.sender_key)
 envelope = seal(options.reading.encode(), options.topic, sender, topic_key, seq=seq)
 

@@ -6,7 +6,7 @@ import sys
 import paho.mqtt.client as mqtt
 from paho.mqtt.enums import CallbackAPIVersion, MQTTProtocolVersion
 
-from envelope import Opener, Refused, read_key
+from envelope import Opener, Refused, read_sender, read_topic_key
 
 parser = argparse.ArgumentParser(description="Opens what comes in envelopes, and prints it.")
 parser.add_argument("filter")
@@ -17,7 +17,11 @@ parser.add_argument("--topic-key", action="append", default=[], help="a key to o
 parser.add_argument("--count", type=int, help="end after so many messages")
 options = parser.parse_args()
 
-opener = Opener(read_key(options.sender_key), *map(read_key, options.topic_key))
+try:
+    sender = read_sender(options.sender_key, "x")
+    opener = Opener(sender, *(read_topic_key(file, "d") for file in options.topic_key))
+except (ValueError, OSError) as error:
+    sys.exit(str(error))
 left = options.count
 
 

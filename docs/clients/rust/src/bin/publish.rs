@@ -20,7 +20,6 @@ fn main() -> Result<()> {
     };
     let sender = SenderKey::from_bytes(&fs::read(sender_key).context("the sender's key")?)?;
     let key = fs::read(topic_key).context("the topic key")?;
-    let freshness = Freshness::Seq(next_seq(sender_key)?);
     let (secret, public);
     let content_key = if let Ok(key) = TopicKey::from_bytes(&key) {
         secret = key;
@@ -29,6 +28,7 @@ fn main() -> Result<()> {
         public = TopicPublicKey::from_bytes(&key)?;
         ContentKey::from(&public)
     };
+    let freshness = Freshness::Seq(next_seq(sender_key)?);
     let envelope = seal(&sender, Some(content_key), topic, reading.as_bytes(), freshness)?;
 
     let mut options = MqttOptions::new("", host, port.parse()?);
