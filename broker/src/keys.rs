@@ -236,12 +236,19 @@ pub(crate) fn kind(key: &TopicKey) -> String {
     }
 }
 
-/// Keys are derived for the configured id; who derives them from the file takes the one that it names.
+/// Who seals with the file, or derives keys from it, takes the id that it names, and the broker knows the configured
+/// one alone.
 fn other_id(key: &TopicKey, entry: &encryption::TopicKey) -> Option<String> {
-    let own = key.derives().map(|_| String::from_utf8_lossy(key.id()))?;
-    let (file, id) = (entry.source.file().display(), &entry.id);
-    (own != id.as_str())
-        .then(|| format!("{file} is of the id {own:?}; derive keys for {id:?} with sealmq keys derive --id"))
+    if key.id() == entry.id.as_bytes() {
+        return None;
+    }
+    let (own, id) = (String::from_utf8_lossy(key.id()), &entry.id);
+    let file = entry.source.file().display();
+    Some(if key.derives().is_some() {
+        format!("{file} is of the id {own:?}; derive keys for {id:?} with sealmq keys derive --id")
+    } else {
+        format!("{file} is of the id {own:?}, and here it is {id:?}: envelopes must name {id:?}")
+    })
 }
 
 #[cfg(test)]
@@ -310,7 +317,7 @@ mod tests {
         let config = config(folder.path(), &secret.to_jwk().unwrap(), &symmetric());
         let keyring = configured(&config).unwrap().keyring();
         let notes = ReadKeys::of(&config).notes;
-        assert!(matches!(notes.as_slice(), [one] if one.contains("the sender's secret")), "{notes:?}");
+        assert!(matches!(notes.as_slice(), [one, _] if one.contains("the sender's secret")), "{notes:?}");
         assert_eq!(keyring.sender(b"dev-7").unwrap().key, secret.public());
     }
 
@@ -373,6 +380,23 @@ mod tests {
             matches!(read(&master), Ok(SealingKey::Secret(key)) if key.derives() == Some(Derived::X25519))
         );
         assert!(read(&public_sender()).is_err());
+    }
+
+    #[test]
+    fn another_id_in_the_file_of_a_topic_key_is_noted() {
+        let folder = tempfile::tempdir().unwrap();
+        let pair = TopicKey::generate_x25519("plant-0").unwrap();
+        for (key, own) in [(symmetric(), "other"), (pair.to_jwk().unwrap().to_string(), "plant-0")] {
+            let config = config(folder.path(), &public_sender(), &key);
+            let file = config.topic_keys[0].source.file().display();
+            let expected = format!(
+                "topic_key[0].key: {file} is of the id \"{own}\", and here it is \"plant-1\": envelopes must name \
+                 \"plant-1\""
+            );
+            assert_eq!(ReadKeys::of(&config).notes, [expected]);
+        }
+        let same = pair.with_id("plant-1").to_jwk().unwrap();
+        assert!(ReadKeys::of(&config(folder.path(), &public_sender(), &same)).notes.is_empty());
     }
 
     #[test]

@@ -101,6 +101,11 @@ impl Secrets {
         Ok(KeyFile { file: file.to_owned(), bytes, open_mode })
     }
 
+    /// Whether a file that was read is encrypted.
+    pub(crate) fn was_encrypted(&self, file: &Path) -> bool {
+        self.decrypted.lock().contains_key(file)
+    }
+
     /// What goes into the file of a secret.
     pub(crate) fn sealed(&self, secret: &[u8]) -> Result<Zeroizing<Vec<u8>>, std::io::Error> {
         let Some(passphrase) = &self.passphrase else { return Ok(Zeroizing::new(secret.to_vec())) };

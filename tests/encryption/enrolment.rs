@@ -196,6 +196,11 @@ fn masters_and_bound_senders_are_enrolled_and_kept() {
         let mut own = Wire::client(&scene.broker, "dev-9");
         own.publish(&Publish::new(TOPIC, device.seal(&key, TOPIC, "mine")).qos(1, 1));
         scene.watcher.take("mine");
+        let list = done(&scene.broker, &["list"]);
+        assert!(list.contains("dev-9   enabled   plant/#   run time   bind client-id\n"), "{list}");
+        let list = done(&scene.broker, &["list", "--json"]);
+        let bound = list.lines().map(|line| serde_json::from_str::<Value>(line).unwrap()["bind"].clone());
+        assert_eq!(bound.collect::<Vec<_>>(), [json!("client-id"), Value::Null]);
     }
 }
 
@@ -207,7 +212,12 @@ fn key_file_with_a_passphrase_is_enrolled() {
     let mut scene = Scene::of(setup.config(DEV_7));
     let args = ["keys", "--passphrase-file", "passphrase", "topic", "vault", "--symmetric"];
     assert!(run(scene.broker.dir(), &args, "").status.success());
-    done(&scene.broker, &["topic-key", "vault", "--key", "keys/vault.jwk.age", "--topics", "plant/#"]);
+    let args = ["topic-key", "vault", "--key", "keys/vault.jwk.age", "--topics", "plant/#"];
+    let output = enrol(&scene.broker, &args);
+    assert!(output.status.success(), "{output:?}");
+    let note =
+        "sealmq: note: keys/vault.jwk.age is encrypted, and the broker keeps the key in its store as it is\n";
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), note);
     let out = scene.broker.dir().join("sealed");
     let args = ["seal", "--passphrase-file", "passphrase", "--sender-key", "keys/dev-7.jwk"];
     let args = [&args[..], &["--topic-key", "keys/vault.jwk.age", "--topic", TOPIC, "--seq", "1"]].concat();

@@ -156,7 +156,8 @@ async fn list(broker: Arc<Broker>, after: Option<NameLine>) -> Answer {
 }
 
 fn listed(listed: Listed) -> ListedLine {
-    let Listed { name, is_disabled, is_configured, is_at_run_time, topics, validity, changed_ms } = listed;
+    let Listed { name, is_disabled, is_configured, is_at_run_time, topics, validity, bind, changed_ms } =
+        listed;
     ListedLine {
         kind: name.kind,
         id: name.id.into(),
@@ -166,6 +167,7 @@ fn listed(listed: Listed) -> ListedLine {
         topics: topics.iter().map(|topic| topic.as_str().to_owned()).collect(),
         not_before: validity.not_before,
         not_after: validity.not_after,
+        bind: bind.map(|bind| bind.name().to_owned()),
         changed_ms,
     }
 }

@@ -217,6 +217,9 @@ pub(crate) struct ListedLine {
     /// Seconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) not_after: Option<u64>,
+    /// Of a sender: what binds its stamps to a connection, by the configuration's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) bind: Option<String>,
     /// When something was said of it at run time, milliseconds since 1970.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) changed_ms: Option<u64>,

@@ -61,7 +61,7 @@ fn text(config: &Config, source: Option<&Path>, addresses: &[SocketAddr], progra
         match config.senders.first().zip(config.topic_keys.first()).filter(|_| ca.is_some()) {
             Some((sender, topic_key)) => {
                 let secret = sender.key.with_file_name(format!("{}.jwk", sender.id));
-                layout.line(&format!("  echo 21.5 | {} seal --topic sealed/temp \\", quoted(program)));
+                layout.line(&format!("  printf 21.5 | {} seal --topic sealed/temp \\", quoted(program)));
                 layout.line(&format!(
                     "      --sender-key {} --topic-key {} \\",
                     quoted(&secret),
@@ -135,7 +135,7 @@ mod tests {
             "              127.0.0.1:8083   plaintext, WebSocket (ws)",
             "              127.0.0.1:8084   TLS, WebSocket (wss)",
             "  mosquitto_sub --cafile sealmq-data/tls/ca.pem -h localhost -p 8883 -t '#' -v",
-            "  echo 21.5 | sealmq seal --topic sealed/temp \\",
+            "  printf 21.5 | sealmq seal --topic sealed/temp \\",
             "      --sender-key sealmq-data/keys/device-1.jwk --topic-key sealmq-data/keys/sealed-1.jwk \\",
             "      | mosquitto_pub -h localhost -p 1883 -t sealed/temp -s",
         ] {

@@ -34,7 +34,7 @@ given. With --sender-key alone the message is stamped, and readable.
 
 Examples:
   sealmq pub -t hello -m world
-  echo 21.5 | sealmq pub -t sealed/temp -q 1 \\
+  sealmq pub -t sealed/temp -m 21.5 -q 1 \\
       --sender-key sealmq-data/keys/device-1.jwk \\
       --topic-key sealmq-data/keys/sealed-1.jwk
   tail -f readings | sealmq pub -l -t plant/7/temp -q 1 -u dev-7 \\

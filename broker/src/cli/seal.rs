@@ -17,12 +17,13 @@ use zeroize::Zeroizing;
 /// Makes an envelope: plaintext from stdin, envelope to stdout. Without a topic key it is stamped only.
 #[derive(Debug, Args)]
 #[command(after_help = "\
+All of stdin is sealed, a line feed at its end, too: hence printf, and not echo.
 Without --seq and --time, a counter is kept beside the sender's key: KEY.seq.
 
 Examples:
-  echo 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
+  printf 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
       --topic-key keys/plant-1.jwk | mosquitto_pub -t plant/7 -s
-  echo 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
+  printf 21.5 | sealmq seal --topic plant/7 --sender-key keys/dev-7.jwk \\
       --topic-key keys/plant-1.jwk --count 10000 --out envelopes")]
 pub(super) struct SealArguments {
     /// The topic it will be published to; the envelope holds for no other

@@ -92,6 +92,8 @@ pub(crate) struct Listed {
     pub(crate) topics: Arc<[TopicFilter]>,
     /// And when.
     pub(crate) validity: Validity,
+    /// Of a sender: on whose connection its stamps count alone.
+    pub(crate) bind: Option<Bind>,
     /// When something was said of it at run time, milliseconds since 1970.
     pub(crate) changed_ms: Option<u64>,
 }
@@ -262,10 +264,13 @@ impl Book {
         let (configured, noted) = (self.configured.entry(name), self.records.get(name));
         let record = noted.map(|noted| &noted.record);
         let entry = record.and_then(|record| record.entry.as_ref());
-        let (topics, validity) = match (configured, entry) {
-            (Some(configured), _) => (configured.topics.clone(), configured.ready.validity()),
-            (None, Some(entry)) => (entry.topics.clone(), entry.validity),
-            (None, None) => (Arc::default(), Validity::default()),
+        let (topics, validity, bind) = match (configured, entry) {
+            (Some(configured), _) => {
+                let bind = configured.ready.bind().map(|(_, bind)| bind);
+                (configured.topics.clone(), configured.ready.validity(), bind)
+            }
+            (None, Some(entry)) => (entry.topics.clone(), entry.validity, entry.bind),
+            (None, None) => (Arc::default(), Validity::default(), None),
         };
         Listed {
             name: name.clone(),
@@ -274,6 +279,7 @@ impl Book {
             is_at_run_time: entry.is_some(),
             topics,
             validity,
+            bind,
             changed_ms: record.map(|record| record.changed_ms),
         }
     }

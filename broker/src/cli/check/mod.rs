@@ -256,10 +256,12 @@ fn identity(config: &Config, fingerprint: &str) -> [[String; 3]; 1] {
     [[config.identity.id.clone(), file, fingerprint.to_owned()]]
 }
 
-fn senders(config: &Config) -> Vec<[String; 4]> {
+fn senders(config: &Config) -> Vec<[String; 5]> {
     let row = |sender: &sealmq_config::encryption::Sender| {
         let file = sender.key.display().to_string();
-        [sender.id.clone(), joined(&sender.topics), file, validity(sender.not_before, sender.not_after)]
+        let bind = sender.bind.map(|bind| format!("bind {}", bind.name())).unwrap_or_default();
+        let validity = validity(sender.not_before, sender.not_after);
+        [sender.id.clone(), joined(&sender.topics), file, bind, validity]
     };
     config.senders.iter().map(row).collect()
 }

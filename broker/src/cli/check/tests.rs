@@ -20,6 +20,7 @@ password_file = "passwd"
 id = "dev-7"
 key = "dev.jwk"
 topics = ["plant/7/#"]
+bind = "user"
 [[topic_key]]
 id = "plant-1"
 key = "topic.jwk"
@@ -67,7 +68,7 @@ fn the_summary_says_what_was_understood() {
         "              0.0.0.0:8083   plaintext, WebSocket (ws)   web pages of https://a.example",
         "              0 users in passwd, 0 for SCRAM-SHA-256",
         "identity      sealmq   data/keys/identity.jwk",
-        "senders       dev-7   plant/7/#   dev.jwk",
+        "senders       dev-7   plant/7/#   dev.jwk   bind user",
         "topic keys    plant-1   plant/#   symmetric   topic.jwk   until 2030-01-01T00:00:00Z",
         "subscribers   user ann   ann.jwk",
         "policies      plant/open/#   sealed, and sealed again   else dropped",
@@ -78,6 +79,8 @@ fn the_summary_says_what_was_understood() {
         "audit         data/audit   8 files of 64 MiB   shown to ann",
         "note: audit.users: no listener has TLS; nobody can see the audit as messages",
         "note: data/keys/identity.jwk: will be made at the first start",
+        "note: topic_key[0].key: topic.jwk is of the id \"x\", and here it is \"plant-1\": envelopes must name \
+         \"plant-1\"",
         "note: policy[1]: no listener has TLS; nobody can receive what is sealed on plant/#",
     ] {
         assert!(text.lines().any(|own| own == line), "{line}\nis not in\n{text}");

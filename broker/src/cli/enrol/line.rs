@@ -25,7 +25,9 @@ pub(super) fn sender_key(secrets: &Secrets, id: &str, file: &Path) -> Result<Key
 
 /// A key that opens.
 pub(super) fn topic_key(secrets: &Secrets, id: &str, file: &Path) -> Result<KeyText, CommandError> {
-    Ok(of_topic(id, keys::source(secrets, &KeySource::Key(file.to_owned()))?)?)
+    let key = keys::source(secrets, &KeySource::Key(file.to_owned()))?;
+    say_how_it_is_kept(secrets, file);
+    Ok(of_topic(id, key)?)
 }
 
 /// A master, with what its keys are for if the file does not say so.
@@ -35,7 +37,17 @@ pub(super) fn master(
     file: &Path,
     derived: Option<Derived>,
 ) -> Result<KeyText, CommandError> {
-    Ok(of_topic(id, keys::master(secrets, file, derived)?)?)
+    let key = keys::master(secrets, file, derived)?;
+    say_how_it_is_kept(secrets, file);
+    Ok(of_topic(id, key)?)
+}
+
+/// Whoever encrypts his keys should know that this copy is not.
+fn say_how_it_is_kept(secrets: &Secrets, file: &Path) {
+    if secrets.was_encrypted(file) {
+        let file = file.display();
+        complain(&format!("note: {file} is encrypted, and the broker keeps the key in its store as it is"));
+    }
 }
 
 /// The same of a key that was read.

@@ -69,8 +69,8 @@ fn text(entries: &[ListedLine], now: u64) -> String {
     layout.finish()
 }
 
-fn row(entry: &ListedLine, now: u64) -> [String; 5] {
-    let ListedLine { id, disabled, configured, run_time, topics, not_before, not_after, .. } = entry;
+fn row(entry: &ListedLine, now: u64) -> [String; 6] {
+    let ListedLine { id, disabled, configured, run_time, topics, not_before, not_after, bind, .. } = entry;
     let is_valid = Validity { not_before: *not_before, not_after: *not_after }.contains(now);
     let state = match (disabled, is_valid) {
         (true, _) => "disabled",
@@ -88,6 +88,7 @@ fn row(entry: &ListedLine, now: u64) -> [String; 5] {
         state.to_owned(),
         shown(&topics.join(" "), TOPICS_CHARS),
         from.to_owned(),
+        bind.as_ref().map(|bind| format!("bind {bind}")).unwrap_or_default(),
         validity(*not_before, *not_after),
     ];
     cells.map(|cell| cell.trim_end().to_owned())
@@ -116,8 +117,24 @@ mod tests {
             topics: vec!["plant/7/#".to_owned()],
             not_before: None,
             not_after: None,
+            bind: None,
             changed_ms: None,
         }
+    }
+
+    #[test]
+    fn the_list_says_who_is_bound() {
+        let bound = ListedLine { bind: Some("client-id".to_owned()), ..entry(Kind::Sender, "dev-7") };
+        let list = text(&[bound.clone(), entry(Kind::Sender, "dev-8")], 0);
+        assert_eq!(
+            list,
+            "\
+senders       dev-7   enabled   plant/7/#   configuration   bind client-id
+              dev-8   enabled   plant/7/#   configuration
+"
+        );
+        assert!(lines(&[bound]).unwrap().contains(",\"bind\":\"client-id\""));
+        assert!(!lines(&[entry(Kind::Sender, "dev-8")]).unwrap().contains("bind"));
     }
 
     #[test]
