@@ -240,7 +240,9 @@ mod tests {
         put(&file, &sealed, 0o600);
         assert_eq!(secrets.read(&file).unwrap().secret().unwrap(), b"secret");
         // Decrypted once: what lies there meanwhile is not looked at.
-        put(&file, &[&sealed[..sealed.len() - 1], b"x"].concat(), 0o600);
+        let mut damaged = sealed.clone();
+        *damaged.last_mut().unwrap() ^= 1;
+        put(&file, &damaged, 0o600);
         assert_eq!(secrets.read(&file).unwrap().secret().unwrap(), b"secret");
         let again = Secrets::load(Some(&folder.path().join("passphrase"))).unwrap();
         assert_eq!(why(&again, &file), "it is encrypted, and damaged");
