@@ -37,3 +37,22 @@ fn load_of_all_to_all_with_aliases_and_properties_arrives_whole_and_in_order() {
     let wildcard = ["--pubs", "5", "--subs", "5", "--filter", "wildcard"];
     load(&broker, &[&wildcard[..], &["--topic-alias", "--user-properties", "3"]].concat());
 }
+
+/// The honest lose nothing, and the broker has refused every bad stamp that it was sent whole.
+#[test]
+fn flood_of_bad_stamps_is_measured_and_refused() {
+    let output = Command::new(env!("CARGO_BIN_EXE_load"))
+        .args(["flood", "--broker"])
+        .arg(crate::harness::broker::binary())
+        .args(["--pairs", "1", "--seconds", "1", "--senders", "3", "--pace", "20"])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{said}{}", String::from_utf8_lossy(&output.stderr));
+    // | pair | p50 | p99 | p50 | p99 | ratio | ratio | lost | sent | refused |
+    let row = said.lines().find(|line| line.starts_with("| 1 ")).unwrap();
+    let cells = row.split('|').map(str::trim).collect::<Vec<_>>();
+    assert_eq!(cells[8], "0", "{said}");
+    let [sent, refused] = [9, 10].map(|n| cells[n].parse::<u64>().unwrap());
+    assert!(sent > 0 && sent == refused, "{said}");
+}

@@ -46,7 +46,7 @@ impl Client {
 }
 
 /// The body of the next packet, which is of this kind and comes alone.
-fn answer(stream: &mut std::net::TcpStream, kind: u8) -> Result<Vec<u8>> {
+pub(crate) fn answer(stream: &mut impl Read, kind: u8) -> Result<Vec<u8>> {
     let mut bytes = Vec::new();
     loop {
         let mut byte = [0];

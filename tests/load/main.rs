@@ -3,13 +3,14 @@
 //! It owns the command line and the tables; `run` keeps publishers and subscribers busy, `client` is one
 //! connection by its `socket`, `packets` are the bytes of MQTT 3.1.1 and 5, `message` is what is sent in
 //! them, and `broker` starts a broker and reads its processor time. All of it runs on one thread, so that
-//! on two cores the broker has one to itself. With `--compare` both versions take turns in one run:
+//! on two cores the broker has one to itself; but for the `flood`, a measurement of another kind. With `--compare` both versions take turns in one run:
 //! machines are noisy, and a ratio of neighbours says more than two rates.
 
 #![allow(clippy::indexing_slicing, reason = "no input of others: a broken packet may end the program")]
 
 mod broker;
 mod client;
+mod flood;
 mod message;
 mod packets;
 mod run;
@@ -17,7 +18,8 @@ mod socket;
 
 use anyhow::{Context, Result, bail};
 use broker::Broker;
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
+use flood::Flood;
 use packets::Version;
 use run::Figures;
 use std::net::SocketAddr;
@@ -25,7 +27,10 @@ use std::path::PathBuf;
 
 /// Loads an MQTT broker in a closed loop.
 #[derive(Debug, Clone, Parser)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Load {
+    #[command(subcommand)]
+    other: Option<Other>,
     /// Starts this sealmq for each measurement, with nothing but one plaintext listener.
     #[arg(long, value_name = "PATH", required_unless_present = "addr")]
     broker: Option<PathBuf>,
@@ -46,6 +51,12 @@ struct Load {
     seconds: f64,
     #[command(flatten)]
     shape: Shape,
+}
+
+/// Another measurement.
+#[derive(Debug, Clone, Subcommand)]
+enum Other {
+    Flood(Flood),
 }
 
 /// What the load looks like.
@@ -91,6 +102,9 @@ enum Filter {
 
 fn main() -> Result<()> {
     let load = Load::parse();
+    if let Some(Other::Flood(flood)) = &load.other {
+        return flood::run(flood);
+    }
     let shape = &load.shape;
     if shape.payload < message::STAMP_BYTES || shape.pubs == 0 || shape.subs == 0 || shape.window == 0 {
         bail!("a payload has at least {} bytes; nothing else may be 0", message::STAMP_BYTES);

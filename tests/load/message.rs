@@ -119,18 +119,33 @@ pub(crate) struct Publish {
 impl Publish {
     /// Reads it: its first byte, and what stands behind the length.
     pub(crate) fn read(version: Version, first: u8, body: &[u8]) -> Option<Self> {
-        let qos = first >> 1 & 3;
-        let (topic, _) = body.split_first_chunk()?;
-        let mut rest = body.get(2 + usize::from(u16::from_be_bytes(*topic))..)?;
-        let mut id = 0;
-        if qos > 0 {
-            let (bytes, behind) = rest.split_first_chunk()?;
-            (id, rest) = (u16::from_be_bytes(*bytes), behind);
-        }
-        if version == Version::V5 {
-            let (length, at) = read_variable(rest)?;
-            rest = rest.get(at + length..)?;
-        }
-        Some(Self { qos, id, stamp: Stamp::read(rest)? })
+        let (_, id, payload) = parts(version, first, body)?;
+        Some(Self { qos: qos(first), id, stamp: Stamp::read(payload)? })
     }
+}
+
+/// Topic and payload of a PUBLISH, of which both are text.
+pub(crate) fn text_of(version: Version, first: u8, body: &[u8]) -> Option<(&str, &str)> {
+    let (topic, _, payload) = parts(version, first, body)?;
+    Some((std::str::from_utf8(topic).ok()?, std::str::from_utf8(payload).ok()?))
+}
+
+fn qos(first: u8) -> u8 {
+    first >> 1 & 3
+}
+
+/// Topic, packet id and payload.
+fn parts(version: Version, first: u8, body: &[u8]) -> Option<(&[u8], u16, &[u8])> {
+    let (length, rest) = body.split_first_chunk()?;
+    let (topic, mut rest) = rest.split_at_checked(usize::from(u16::from_be_bytes(*length)))?;
+    let mut id = 0;
+    if qos(first) > 0 {
+        let (bytes, behind) = rest.split_first_chunk()?;
+        (id, rest) = (u16::from_be_bytes(*bytes), behind);
+    }
+    if version == Version::V5 {
+        let (length, at) = read_variable(rest)?;
+        rest = rest.get(at + length..)?;
+    }
+    Some((topic, id, rest))
 }
