@@ -52,10 +52,10 @@ fn start_with_nothing_serves_this_machine() {
     is_accepted(Wire::by(WebSocket::open(parsed(WSS), Some(trusting(&authority)))));
     // What it greets with can be typed in as it stands.
     let subscriber = Subscriber::run(broker.dir(), &words(&broker, "mosquitto_sub "));
-    let sent = shell(&broker, "echo ");
+    let sent = shell(&broker, "printf ");
     assert!(sent.status.success(), "{sent:?}");
     let message = subscriber.message(0);
-    assert_eq!((&*message.topic, message.text()), ("sealed/temp", "21.5\n"));
+    assert_eq!((&*message.topic, message.text()), ("sealed/temp", "21.5"));
     drop(subscriber);
     broker.terminate();
     assert!(broker.wait().success());
