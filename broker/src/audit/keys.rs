@@ -118,6 +118,7 @@ fn compare<T: PartialEq>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::enrolment::{Order, What};
     use crate::files;
     use crate::secrets::Secrets;
     use sealmq_config::egress::{Holder, SubscriberKey};
@@ -240,8 +241,14 @@ mod tests {
         write("s2", &SenderKey::generate("x").unwrap().public().to_jwk().unwrap());
         let after = crate::keys::opener(&new).unwrap();
         let declared = Declared::of(&new);
-        let book = Book::new(&Limits::default(), Vec::new());
-        let changed = changes((&declared, before.keyring()), (&declared, after.keyring()), &book);
-        assert_eq!(changed, [event(KeyChange::Changed, sender, "new", Some("another key"))]);
+        let mut book = Book::new(&Limits::default(), Vec::new());
+        let told = |book: &Book| changes((&declared, before.keyring()), (&declared, after.keyring()), book);
+        assert_eq!(told(&book), [event(KeyChange::Changed, sender, "new", Some("another key"))]);
+        // What was said of it at run time counts on.
+        book.configure(crate::keys::configured(&new).unwrap(), 1);
+        let name = Name::new(Kind::Sender, "new").unwrap();
+        book.take(&Order::Change(What::Disable, vec![name]), 2).unwrap();
+        let both = Some("another key; disabled at run time");
+        assert_eq!(told(&book), [event(KeyChange::Changed, sender, "new", both)]);
     }
 }
