@@ -10,7 +10,7 @@
 //! A connection has one group here at a time, so the number of groups is bounded by that of connections, and
 //! a flood gets no more than its turn. A stamp that does not hold costs the batch it is in a search: groups
 //! of a connection that had one lately wait in a lane of their own, which is served after each batch of the
-//! others, a small group at a time.
+//! others, a small group at a time, by one thread at a time.
 //!
 //! Lock order: the queue, or one desk; never both.
 
@@ -26,8 +26,8 @@ use std::task::{Context, Poll, Waker};
 
 /// Envelopes in one group at most: what one connection gets done at a time.
 pub(crate) const GROUP_MAX: usize = 64;
-/// The same for a connection whose stamps were bad lately.
-pub(crate) const SUSPECT_GROUP_MAX: usize = 8;
+/// The same for a connection whose stamps were bad lately: so few that others hardly wait for them.
+pub(crate) const SUSPECT_GROUP_MAX: usize = 2;
 
 /// How many groups of many bytes a batch has room for: so much of it is a single connection's at most. What is
 /// in memory at once is bounded by the batch; this only shares it out, so it is no setting of its own.
@@ -54,6 +54,8 @@ struct Queue {
     suspects: VecDeque<Group>,
     /// Whether the lane of suspects is next.
     suspects_next: bool,
+    /// Whether a thread is at work for that lane.
+    suspects_busy: bool,
     threads: usize,
     idle: usize,
     closed: bool,
@@ -164,7 +166,11 @@ impl Shared {
     /// What a thread does.
     fn work(&self) {
         while let Some(groups) = self.next() {
+            let suspects = groups.iter().any(|group| group.suspect);
             self.answer(groups);
+            if suspects {
+                self.end_suspects();
+            }
         }
     }
 
@@ -182,6 +188,17 @@ impl Shared {
             queue.idle += 1;
             self.work.wait(&mut queue);
             queue.idle -= 1;
+        }
+    }
+
+    /// The lane of suspects is free for the next thread.
+    fn end_suspects(&self) {
+        let mut queue = self.queue.lock();
+        queue.suspects_busy = false;
+        let wanted = queue.idle > 0 && !queue.suspects.is_empty();
+        drop(queue);
+        if wanted {
+            self.work.notify_one();
         }
     }
 
@@ -207,9 +224,9 @@ impl Shared {
 impl Queue {
     /// All groups that wait, up to a batch; or one of the suspects, in turns with the others.
     fn take_batch(&mut self, bytes_max: usize) -> Vec<Group> {
-        let suspects = self.suspects_next || self.groups.is_empty();
+        let suspects = !self.suspects_busy && (self.suspects_next || self.groups.is_empty());
         if suspects && let Some(group) = self.suspects.pop_front() {
-            self.suspects_next = false;
+            (self.suspects_next, self.suspects_busy) = (false, true);
             return vec![group];
         }
         self.suspects_next = true;
@@ -296,10 +313,29 @@ mod tests {
         for _ in 0..3 {
             queue.suspects.push_back(group(&rules, &[b"y"], true));
         }
-        let taken = std::iter::from_fn(|| Some(queue.take_batch(MIB)).filter(|batch| !batch.is_empty()));
+        let mut next = |is_busy| {
+            queue.suspects_busy = is_busy;
+            Some(queue.take_batch(MIB)).filter(|batch| !batch.is_empty())
+        };
+        let taken = std::iter::from_fn(|| next(false));
         let taken: Vec<(usize, bool)> = taken.map(|batch| (batch.len(), batch[0].suspect)).collect();
         let all = BATCH_STAMPS_MAX / GROUP_MAX;
         assert_eq!(taken, [(all, false), (1, true), (all, false), (1, true), (2, false), (1, true)]);
+    }
+
+    #[test]
+    fn suspects_occupy_one_thread_alone() {
+        let rules = rules();
+        let mut queue = Queue::default();
+        for _ in 0..2 {
+            queue.suspects.push_back(group(&rules, &[b"y"], true));
+        }
+        assert_eq!(queue.take_batch(MIB).len(), 1);
+        assert!(queue.take_batch(MIB).is_empty(), "while another thread has one of them");
+        queue.groups.push_back(group(&rules, &[b"x"], false));
+        assert!(queue.take_batch(MIB).iter().all(|group| !group.suspect));
+        queue.suspects_busy = false;
+        assert_eq!(queue.take_batch(MIB).len(), 1);
     }
 
     #[test]
