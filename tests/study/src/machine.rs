@@ -2,7 +2,7 @@
 
 use crate::rows::{Fact, Primitive};
 use anyhow::{Context, Result};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::process::Command;
 
@@ -110,15 +110,16 @@ fn flags(cpu: &str) -> BTreeSet<String> {
     line.unwrap_or_default().split_whitespace().map(str::to_owned).collect()
 }
 
-/// As `Cargo.lock` had them when this was built.
+/// As `Cargo.lock` had them when this was built. Of several versions the last is the study's; the broker has older
+/// ones for key files.
 fn versions() -> String {
     let lock = include_str!("../../../Cargo.lock");
     let packages = lock.split("[[package]]").filter_map(|package| {
         let field = |name| Some(value(package, name, '=')?.trim_matches('"').to_owned());
         Some((field("name")?, field("version")?))
     });
-    let told = packages.filter(|(name, _)| PACKAGES.contains(&name.as_str()));
-    told.map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
+    let told: BTreeMap<_, _> = packages.filter(|(name, _)| PACKAGES.contains(&name.as_str())).collect();
+    told.into_iter().map(|(name, version)| format!("{name} {version}")).collect::<Vec<_>>().join(", ")
 }
 
 #[cfg(test)]
