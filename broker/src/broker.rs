@@ -158,7 +158,11 @@ impl Broker {
     /// Enrols, disables or removes while it runs: done when this returns, and kept once the store has reached
     /// the position. The store has it before it is in force, so that nothing by which it shows is kept
     /// without it.
-    pub(crate) fn change_enrolment(&self, order: &Order) -> Result<(Effect, Position), Refused> {
+    pub(crate) fn change_enrolment(
+        &self,
+        order: &Order,
+        tell: impl FnOnce(&Effect),
+    ) -> Result<(Effect, Position), Refused> {
         let (effect, position) = {
             let mut book = self.book.lock();
             let mut effect = book.take(order, now_ms())?;
@@ -168,6 +172,8 @@ impl Broker {
             }
             let append = |changes: &mut Vec<Change>| self.store.append(changes).1;
             let position = self.put_in_force(&self.rules(), &book, &mut effect, append);
+            // In the order in which it is in force.
+            tell(&effect);
             (effect, position)
         };
         self.store.kick();
@@ -190,28 +196,23 @@ impl Broker {
         append: impl FnOnce(&mut Vec<Change>) -> T,
     ) -> T {
         let mut rulebook = rulebook.with_keys_of(book);
+        // Nobody else makes one: the book is held.
+        rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
+        let (before, edition, now) = (self.rules(), rulebook.edition, Arc::new(rulebook));
         let Effect { changes, forgotten, .. } = effect;
-        let (appended, _before) = self.set_aside.forget(forgotten, || {
-            let appended = append(changes);
-            let (before, now) = {
-                let mut current = self.rulebook.write();
-                rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
-                let (edition, now) = (rulebook.edition, Arc::new(rulebook));
-                let before = std::mem::replace(&mut *current, now.clone());
-                self.rulebooks.store(edition, Ordering::Release);
-                (before, now)
-            };
-            let key =
-                |rules: &Rulebook, id: &[u8]| rules.keyring().sender(id).map(|sender| sender.key.clone());
+        let key = |rules: &Rulebook, id: &[u8]| rules.keyring().sender(id).map(|sender| sender.key.clone());
+        self.set_aside.forget(forgotten, || {
+            // Before the new keys can take anything; the one before is barred.
             for sender in forgotten.iter() {
                 let another =
                     key(&before, sender).filter(|before| key(&now, sender).as_ref() != Some(before));
                 self.replay.forget(sender, another.as_ref());
             }
-            // Given back when nobody waits for it: there can be very much of it.
-            (appended, before)
-        });
-        appended
+            let appended = append(changes);
+            *self.rulebook.write() = now.clone();
+            self.rulebooks.store(edition, Ordering::Release);
+            appended
+        })
     }
 
     /// A mark was taken, and the store is about to be told: its sender does not rest. Whoever writes its window as

@@ -96,6 +96,22 @@ fn a_subscription_waits_for_the_envelope_before_it() {
     assert_eq!((got.text(), got.retain), ("21.5", true));
 }
 
+/// What was routed reaches a subscriber that has nothing else to wake it, though its publisher is cut off behind it.
+#[test]
+fn subscriber_is_woken_for_what_came_before_the_end() {
+    let mut plant = Plant::start();
+    plant.watcher.subscribe("strict/#", 0);
+    for n in 0..20 {
+        let good = plant.device.seal(&plant.key, "strict/7/a", &format!("good {n}"));
+        let mut bad = plant.device.seal(&plant.key, "strict/7/a", "bad");
+        *bad.last_mut().unwrap() ^= 1;
+        let mut device = Wire::client(&plant.broker, "device");
+        device.send([good, bad].map(|envelope| Publish::new("strict/7/a", envelope).bytes()).concat());
+        device.cut();
+        assert_eq!(plant.watcher.expect_publish().text(), format!("good {n}"));
+    }
+}
+
 #[test]
 fn bad_stamps_are_found_among_good_ones() {
     let mut plant = Plant::start();

@@ -36,11 +36,12 @@ pub(super) async fn answer(
     by: By,
     timeout: Duration,
 ) -> Answer {
-    let request = match read(&line) {
-        Ok(request) => request,
-        Err(why) => return Answer::Refused(why),
+    // It can be long: not on a thread that serves connections.
+    let request = match tokio::task::spawn_blocking(move || read(&line)).await {
+        Ok(Ok(request)) => request,
+        Ok(Err(why)) => return Answer::Refused(why),
+        Err(error) => return failed(&error),
     };
-    drop(line);
     let ask = match request.ask {
         Ask::List { after } => return list(broker.clone(), after).await,
         ask @ (Ask::Enrol { .. } | Ask::Change { .. }) => ask,
@@ -98,8 +99,8 @@ async fn has_room(broker: &Broker, ask: &Ask, timeout: Duration) -> Result<(), S
 
 fn change(broker: &Broker, ask: Ask, by: By) -> Result<(Effect, Position), String> {
     let order = order(ask)?;
-    let (effect, position) = broker.change_enrolment(&order).map_err(|why: Refused| why.to_string())?;
-    tell(broker, &effect.events, by);
+    let changed = broker.change_enrolment(&order, |effect| tell(broker, &effect.events, by));
+    let (effect, position) = changed.map_err(|why: Refused| why.to_string())?;
     for warning in &effect.warnings {
         tracing::warn!("{warning}");
     }

@@ -10,7 +10,7 @@
 use super::Connection;
 use crate::ingress::inquiry::{Begun, Examined, Inquiry};
 use crate::ingress::message::Submission;
-use crate::ingress::{Admitted, Refused};
+use crate::ingress::{Admitted, Refused, Sorted};
 use crate::now::Now;
 use crate::session::{Ending, Outcome, Receipt};
 use crate::store::{Change, Position};
@@ -36,7 +36,7 @@ pub(super) struct Admission(Option<Box<Line>>);
 #[derive(Default)]
 struct Line {
     waiting: VecDeque<(Receipt, Waiting)>,
-    /// Bytes of the messages whose envelopes are not examined and done with.
+    /// Bytes of the messages that wait.
     bytes: usize,
     /// For the next group.
     gathered: VecDeque<Inquiry>,
@@ -62,8 +62,17 @@ struct Line {
 enum Waiting {
     /// Its own envelope, of so many bytes.
     Envelope(usize),
-    /// Those before it.
-    Turn(Settled),
+    /// Those before it; whether it may be routed is asked then.
+    Turn(Submission),
+}
+
+impl Waiting {
+    fn size(&self) -> usize {
+        match self {
+            Self::Envelope(bytes) => *bytes,
+            Self::Turn(submission) => submission.size(),
+        }
+    }
 }
 
 impl Admission {
@@ -155,34 +164,35 @@ impl Admission {
 }
 
 impl Line {
-    fn wait(&mut self, receipt: Receipt, begun: Begun) {
-        let waiting = match begun {
-            Begun::Settled(settled) => Waiting::Turn(settled),
-            Begun::Asked(inquiry) => {
+    fn wait(&mut self, receipt: Receipt, sorted: Sorted) {
+        let waiting = match sorted {
+            Sorted::Asked(inquiry) => {
                 let bytes = inquiry.size();
-                self.bytes += bytes;
                 self.gathered.push_back(inquiry);
                 Waiting::Envelope(bytes)
             }
+            Sorted::Plain(submission) | Sorted::Refused(submission, _) => Waiting::Turn(submission),
         };
+        self.bytes += waiting.size();
         self.waiting.push_back((receipt, waiting));
     }
 
     /// The next whose turn it is, if that is known.
     fn next(&mut self) -> Option<(Receipt, Ready)> {
-        if let Some((_, Waiting::Envelope(bytes))) = self.waiting.front() {
-            if self.stale {
-                return None;
-            }
-            let examined = self.examined.pop_front()?;
-            self.bytes = self.bytes.saturating_sub(*bytes);
-            let (receipt, _) = self.waiting.pop_front()?;
-            return Some((receipt, Ready::Examined(examined, false)));
+        if self.stale {
+            return None;
         }
+        let (_, waiting) = self.waiting.front()?;
+        let size = waiting.size();
+        let examined = match waiting {
+            Waiting::Envelope(_) => Some(self.examined.pop_front()?),
+            Waiting::Turn(_) => None,
+        };
+        self.bytes = self.bytes.saturating_sub(size);
         let (receipt, waiting) = self.waiting.pop_front()?;
-        match waiting {
-            Waiting::Turn(settled) => Some((receipt, Ready::Settled(settled))),
-            Waiting::Envelope(_) => None,
+        match (waiting, examined) {
+            (Waiting::Turn(submission), _) => Some((receipt, Ready::Turn(submission))),
+            (Waiting::Envelope(_), examined) => Some((receipt, Ready::Examined(examined?, false))),
         }
     }
 
@@ -204,24 +214,21 @@ impl Line {
         true
     }
 
-    /// Has `begin` look again at all whose envelope was to be examined, or was under other rules.
-    fn begin_again(&mut self, mut begin: impl FnMut(Submission) -> Begun) {
-        let Self { waiting, bytes, gathered, examined, .. } = self;
-        let inquiries: Vec<_> =
-            examined.drain(..).map(Examined::into_inquiry).chain(gathered.drain(..)).collect();
-        let envelopes = waiting.iter_mut().map(|(_, waiting)| waiting);
-        let envelopes = envelopes.filter(|waiting| matches!(waiting, Waiting::Envelope(_)));
-        *bytes = 0;
-        for (waiting, inquiry) in envelopes.zip(inquiries) {
-            *waiting = match begin(inquiry.into_submission()) {
-                Begun::Settled(settled) => Waiting::Turn(settled),
-                Begun::Asked(inquiry) => {
-                    let size = inquiry.size();
-                    *bytes += size;
-                    gathered.push_back(inquiry);
-                    Waiting::Envelope(size)
-                }
+    /// Sorts all of them again. None of them may be out.
+    fn begin_again(&mut self, mut sort: impl FnMut(Submission) -> Sorted) {
+        let Self { gathered, examined, .. } = self;
+        let inquiries = examined.drain(..).map(Examined::into_inquiry).chain(gathered.drain(..));
+        let mut inquiries = inquiries.collect::<Vec<_>>().into_iter();
+        self.bytes = 0;
+        for (receipt, waiting) in std::mem::take(&mut self.waiting) {
+            let submission = match waiting {
+                Waiting::Turn(submission) => Some(submission),
+                // There is one for each.
+                Waiting::Envelope(_) => inquiries.next().map(Inquiry::into_submission),
             };
+            if let Some(submission) = submission {
+                self.wait(receipt, sort(submission));
+            }
         }
         (self.stale, self.covered_at) = (false, None);
     }
@@ -249,6 +256,9 @@ impl Line {
 
 /// A message whose turn it is.
 enum Ready {
+    /// It has waited for others.
+    Turn(Submission),
+    /// It has waited for nobody.
     Settled(Settled),
     /// And whether its mark is set aside in the store.
     Examined(Examined, bool),
@@ -259,17 +269,21 @@ enum Ready {
 impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// A message that the client published: to the router, or to wait.
     pub(super) fn begin(&mut self, submission: Submission, receipt: Receipt, now: Now) {
-        let begun = self.rules.ingress.begin(submission, &self.permissions, now);
-        match begun {
-            Begun::Settled(settled) if self.admission.is_idle() => {
-                let ready =
-                    if self.has_no_space_for(receipt) { Ready::NoSpace } else { Ready::Settled(settled) };
-                self.settle(receipt, ready);
+        let ingress = &self.rules.ingress;
+        let sorted = if self.admission.is_idle() {
+            match ingress.begin(submission, &self.permissions, now) {
+                Begun::Asked(inquiry) => Sorted::Asked(inquiry),
+                Begun::Settled(settled) => {
+                    let has_space = !self.has_no_space_for(receipt);
+                    let ready = if has_space { Ready::Settled(settled) } else { Ready::NoSpace };
+                    self.settle(receipt, ready, now);
+                    return;
+                }
             }
-            begun @ (Begun::Settled(_) | Begun::Asked(_)) => {
-                self.admission.0.get_or_insert_default().wait(receipt, begun);
-            }
-        }
+        } else {
+            ingress.sort(submission, &self.permissions, now)
+        };
+        self.admission.0.get_or_insert_default().wait(receipt, sorted);
     }
 
     /// Whether more of what the client sends may be handled: not too many of its messages wait, and no packet
@@ -296,13 +310,24 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if line.asked {
             line.stale = true;
         } else {
-            line.begin_again(|submission| self.rules.ingress.begin(submission, &self.permissions, now));
+            line.begin_again(|submission| self.rules.ingress.sort(submission, &self.permissions, now));
         }
     }
 
     /// Routes those whose turn it is, until the turn is full or somebody has to be waited for. Whether there
     /// were any.
     pub(super) fn settle_waiting(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        if self.admission.0.is_none() {
+            return Ok(false);
+        }
+        let moved = self.settle_ready(now, cx);
+        self.admission.rest();
+        // Also where the connection ends: receivers that have got something are to know it.
+        self.end_turn();
+        moved
+    }
+
+    fn settle_ready(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let Some(line) = &mut self.admission.0 else { return Ok(false) };
         let mut moved = line.poll(cx);
         if line.stale {
@@ -312,15 +337,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             self.renew_rules()?;
             let Some((receipt, ready)) = self.next_settled(now) else { break };
             moved = true;
-            self.settle(receipt, ready);
+            self.settle(receipt, ready, now);
             self.carry_out(now)?;
             if self.turn.is_full() {
                 break;
             }
         }
         moved |= self.admission.0.as_ref().is_some_and(|line| line.has_more());
-        self.admission.rest();
-        self.end_turn();
         Ok(moved)
     }
 
@@ -349,7 +372,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
         let position = match ready {
             Ready::Examined(ref examined, _) => self.cover(receipt, examined, now),
-            Ready::Settled(_) | Ready::NoSpace => None,
+            Ready::Turn(_) | Ready::Settled(_) | Ready::NoSpace => None,
         };
         let line = self.admission.0.as_mut()?;
         line.covered_at = position.filter(|position| !self.broker.store.has_reached(*position));
@@ -362,7 +385,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None
             }
             Ready::Examined(examined, _) => Some((receipt, Ready::Examined(examined, position.is_some()))),
-            ready @ (Ready::Settled(_) | Ready::NoSpace) => Some((receipt, ready)),
+            ready @ (Ready::Turn(_) | Ready::Settled(_) | Ready::NoSpace) => Some((receipt, ready)),
         }
     }
 
@@ -389,9 +412,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         self.version == Version::V5 && receipt.is_awaited() && self.broker.store.has_no_space()
     }
 
-    fn settle(&mut self, receipt: Receipt, ready: Ready) {
+    fn settle(&mut self, receipt: Receipt, ready: Ready, now: Now) {
         let settled = match ready {
             Ready::NoSpace => None,
+            Ready::Turn(submission) => {
+                let rules = &self.rules.ingress;
+                Some(rules.admit(submission, &self.permissions, &self.broker.replay, now))
+            }
             Ready::Settled(settled) => Some(settled),
             Ready::Examined(examined, is_set_aside) => {
                 let settled = examined.finish(&self.broker.replay);

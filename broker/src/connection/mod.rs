@@ -169,9 +169,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 }
                 Err(ending) => Poll::Ready(ending),
             },
-            Ok(true) => Poll::Ready(ending),
+            Ok(true) => Poll::Ready(self.last_word(ending)),
             Err(ending) => Poll::Ready(ending),
         }
+    }
+
+    /// Handles the packet that had to wait for all messages; how the connection ends then.
+    fn last_word(&mut self, ending: Ending) -> Ending {
+        let Some(packet) = self.admission.take_held_back() else { return ending };
+        let now = Now::read();
+        self.session.handle_packet(packet, now.instant);
+        self.carry_out(now).err().unwrap_or(ending)
     }
 
     /// One turn; whether anything moved, so that another is due. Where nothing did, everything that
@@ -179,6 +187,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     fn turn(&mut self, cx: &mut Context<'_>) -> Result<bool, Ending> {
         let now = Now::read();
         let mut moved = false;
+        let is_leaving = self.admission.is_handed_over();
         if let Poll::Ready(mail) = self.mailbox.poll(self.wants_mail(), cx) {
             moved = true;
             match mail {
@@ -193,14 +202,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 Some(Command::Finish) => self.finishing = true,
             }
         }
-        let reading = self.may_read(now, cx);
+        let reading = !is_leaving && self.may_read(now, cx);
         moved |= self.settle_waiting(now, cx)?;
         if reading {
             moved |= self.receive(now, cx)?;
         }
         self.ask();
         if self.admission.is_handed_over() {
-            return self.leave(now, cx);
+            return self.leave(is_leaving, now, cx);
         }
         moved |= self.poll_held()?;
         moved |= self.transmit(now)?;
@@ -215,20 +224,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         Ok(moved)
     }
 
-    /// The session is another's: what the client sent before it came back counts, DISCONNECT most of all.
-    fn leave(&mut self, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
-        let mut turns = 0..TURNS_MAX;
+    /// The session is another's: what the client sent before it came back counts, DISCONNECT most of all. It is
+    /// read once, and not while the new connection waits any more.
+    fn leave(&mut self, is_leaving: bool, now: Now, cx: &mut Context<'_>) -> Result<bool, Ending> {
+        let mut turns = 0..if is_leaving { 0 } else { TURNS_MAX };
         while turns.next().is_some() && self.may_read(now, cx) && self.receive(now, cx)? {}
         if !self.settle_last(now, cx)? {
             self.poll_held()?;
             self.await_store(cx);
             return Ok(false);
         }
-        if let Some(packet) = self.admission.take_held_back() {
-            self.session.handle_packet(packet, now.instant);
-            self.carry_out(now)?;
-        }
-        Err(Ending::TakenOver)
+        Err(self.last_word(Ending::TakenOver))
     }
 
     fn wants_mail(&self) -> bool {
@@ -311,11 +317,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if !self.broker.rules_changed(&self.rules) {
             return Ok(());
         }
-        let before = std::mem::replace(&mut self.rules, self.broker.rules());
-        let now = Now::read();
-        if !self.rules.still_admits(&self.identity, now) {
+        let (rules, now) = (self.broker.rules(), Now::read());
+        if !rules.still_admits(&self.identity, now) {
             return Err(Ending::UserGone);
         }
+        let before = std::mem::replace(&mut self.rules, rules);
         let user = self.identity.user().map(|user| &**user);
         self.permissions = self.rules.permissions(self.session.client_id(), user);
         self.begin_again(now);

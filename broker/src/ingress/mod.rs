@@ -46,6 +46,17 @@ pub(crate) struct Ingress {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Fingerprint([u8; 32]);
 
+/// What is to be done with a message.
+#[derive(Debug)]
+pub(crate) enum Sorted {
+    /// Its envelope is to be examined.
+    Asked(Inquiry),
+    /// It may be routed.
+    Plain(Submission),
+    /// It may not.
+    Refused(Submission, Refusal),
+}
+
 /// A message that may be routed, with the fingerprint of the envelope it came in.
 #[derive(Debug)]
 pub(crate) struct Admitted {
@@ -265,37 +276,42 @@ impl Ingress {
 
     /// The checks without cryptography; all there are, where the topic asks for no envelope.
     pub(crate) fn begin(&self, submission: Submission, permissions: &Permissions, now: Now) -> Begun {
-        let refused = |submission, refusal| Begun::Settled(Err(Refused::new(submission, refusal, None)));
+        match self.sort(submission, permissions, now) {
+            Sorted::Asked(inquiry) => Begun::Asked(inquiry),
+            Sorted::Plain(submission) => {
+                let message = submission.admitted();
+                Begun::Settled(Ok(Admitted { message, fingerprint: None, taken: None, reservation: None }))
+            }
+            Sorted::Refused(submission, refusal) => {
+                Begun::Settled(Err(Refused::new(submission, refusal, None)))
+            }
+        }
+    }
+
+    /// The same, and whoever is not to be examined is not admitted or refused yet.
+    pub(crate) fn sort(&self, submission: Submission, permissions: &Permissions, now: Now) -> Sorted {
         let topic = submission.topic();
         if is_reserved(topic) {
-            return refused(submission, Refusal::ReservedTopic);
+            return Sorted::Refused(submission, Refusal::ReservedTopic);
         }
         if !permissions.may_publish(topic) {
-            return refused(submission, Refusal::NotAuthorized);
+            return Sorted::Refused(submission, Refusal::NotAuthorized);
         }
         let Rule { payload: kind, on_refusal, egress } = self.policies.of(topic);
         // What is opened is passed on without what was said of the envelope, so that it need not be true.
         let goes_as_it_is = matches!(kind, Payload::Plain | Payload::EndToEnd);
         if goes_as_it_is && !keeps_its_format(&submission) {
-            return refused(submission, Refusal::PayloadFormat);
+            return Sorted::Refused(submission, Refusal::PayloadFormat);
         }
         let policy = match kind {
-            Payload::Plain => {
-                let message = submission.admitted();
-                return Begun::Settled(Ok(Admitted {
-                    message,
-                    fingerprint: None,
-                    taken: None,
-                    reservation: None,
-                }));
-            }
+            Payload::Plain => return Sorted::Plain(submission),
             Payload::Stamped => Policy::Stamped,
             Payload::Sealed => Policy::Sealed,
             Payload::EndToEnd => Policy::EndToEnd,
         };
         let egress = if policy == Policy::Sealed { egress.into() } else { Egress::Any };
         let client = permissions.client().cloned();
-        Begun::Asked(Inquiry { submission, policy, on_refusal, egress, unix_s: now.unix_s, client })
+        Sorted::Asked(Inquiry { submission, policy, on_refusal, egress, unix_s: now.unix_s, client })
     }
 
     /// Why a client may not subscribe to `filter`, if so. One under which nothing could ever be delivered is
