@@ -208,12 +208,14 @@ fn keys_that_end_are_warned_of() {
     // Once a day, not at each reload.
     reload(&broker, 1);
     reload(&broker, 2);
-    let audit = std::fs::read_to_string(broker.dir().join("data/audit/audit.jsonl")).unwrap();
+    assert_eq!(broker.log().lines(warning("topic_key")).len(), 2);
+    // All of it is written at the end.
+    let setup = broker.end();
+    let audit = std::fs::read_to_string(setup.dir().join("data/audit/audit.jsonl")).unwrap();
     for event in ["ending-soon", "ended"] {
         let is_said = |line: &str| line.contains(event) && line.contains("topic-key");
         assert!(audit.lines().any(is_said), "{event}: {audit}");
     }
-    assert_eq!(broker.log().lines(warning("topic_key")).len(), 2);
 }
 
 /// How much each topic key has opened is in `$SYS`, goes on through a reload and a restart, and is forgotten
