@@ -214,6 +214,7 @@ fn sender_that_is_disabled_gets_nothing_through_that_waits_for_room() {
     let broker = setup().config(&config).runner(&device.runner()).start();
     let mut watcher = Wire::client_tls(&broker, "watcher");
     watcher.subscribe("plant/#", 1);
+    watcher.subscribe("open/#", 1);
     let mut wire = Wire::client(&broker, "device");
     let (sealing, key) = (Sealing::enrolled(&broker, "dev-7"), topic_key(&broker, "aes256"));
     let mut send = |n: u16, text: &str| {
@@ -224,8 +225,13 @@ fn sender_that_is_disabled_gets_nothing_through_that_waits_for_room() {
     watcher.take("first");
     device.fill();
     send(2, "stolen");
+    // Behind it: what may be said there now, and not any more when it is its turn.
+    wire.send(Publish::new("open/7", "plain").qos(1, 3).bytes());
     broker.log_line(|line| line.level() == "ERROR" && line.contains("no space is left for the store"));
     watcher.expect_nothing_but_pong();
+    broker.rewrite_config(&format!("{config}[[policy]]\ntopics = [\"open/#\"]\npayload = \"sealed\"\n"));
+    broker.reload();
+    broker.log_line(|line| line.message().starts_with("reloaded"));
     // In force at once; and said as often as it is asked that it is not kept.
     for _ in 0..2 {
         let disabled =
@@ -234,8 +240,10 @@ fn sender_that_is_disabled_gets_nothing_through_that_waits_for_room() {
         assert!(!disabled.status.success() && why.contains("in force, but not kept yet"), "{why}");
     }
     device.clear();
-    let refused = broker.log_line(|line| line.field("reason").is_some());
-    assert_eq!(refused.field("reason"), Some("unknown-sender"), "{}", refused.text);
+    for (n, reason) in ["unknown-sender", "not-an-envelope"].into_iter().enumerate() {
+        let refused = broker.log().nth_line(n, |line| line.field("reason").is_some());
+        assert_eq!(refused.field("reason"), Some(reason), "{}", refused.text);
+    }
     watcher.expect_nothing_but_pong();
     await_report(&broker, "store/health", |health| health == "good");
     let list = command(
