@@ -200,13 +200,16 @@ impl Broker {
         rulebook.edition = self.rulebooks.load(Ordering::Relaxed) + 1;
         let (before, edition, now) = (self.rules(), rulebook.edition, Arc::new(rulebook));
         let Effect { changes, forgotten, .. } = effect;
-        let key = |rules: &Rulebook, id: &[u8]| rules.keyring().sender(id).map(|sender| sender.key.clone());
+        let replaced = |sender: &Bytes| {
+            let [before, now] =
+                [&before, &now].map(|rules| rules.keyring().sender(sender).map(|one| &one.key));
+            before.filter(|_| before != now)
+        };
+        let replaced: Vec<_> = forgotten.iter().map(replaced).collect();
         self.set_aside.forget(forgotten, || {
             // Before the new keys can take anything; the one before is barred.
-            for sender in forgotten.iter() {
-                let another =
-                    key(&before, sender).filter(|before| key(&now, sender).as_ref() != Some(before));
-                self.replay.forget(sender, another.as_ref());
+            for (sender, replaced) in forgotten.iter().zip(replaced) {
+                self.replay.forget(sender, replaced);
             }
             let appended = append(changes);
             *self.rulebook.write() = now.clone();

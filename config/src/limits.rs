@@ -58,8 +58,8 @@ pub struct Limits {
     pub retained_messages_max: usize,
     /// Bytes of topic and payload of all retained messages; the same. Default: 1 GiB.
     pub retained_bytes_max: usize,
-    /// Bytes of the envelopes of one client that wait to be examined; from there on the client is not read.
-    /// Default: 1 MiB.
+    /// Bytes of the messages of one client that wait for their envelope to be examined, or for one before them; from
+    /// there on the client is not read. Default: 1 MiB.
     pub unchecked_bytes_max: usize,
     /// Bytes of envelopes that one thread examines at once, unless it is a single one; they are copied
     /// meanwhile, and one client gets a quarter of it at a time. Default: 1 MiB.

@@ -375,6 +375,9 @@ fn fleet_is_enrolled_in_one_go_and_again_without_harm() {
     let nine = r#"{"kind":"sender","id":"nine","key":"keys/dev-9.pub.jwk","topics":["plant/#"]}"#;
     std::fs::write(broker.dir().join("fleet.jsonl"), format!("{lines}\n{nine}\n")).unwrap();
     assert_eq!(done(broker, &["import", "fleet.jsonl"]), "fleet.jsonl: 1,001 lines enrolled\n");
+    // All are in the audit; the log has the first, and how many more.
+    let lines = broker.log().lines(|line| line.message().ends_with("at run time"));
+    assert!(lines.len() == 100 && broker.log().text().contains("\"more\":901"), "{}", broker.log().text());
     let again = done(broker, &["import", "fleet.jsonl"]);
     assert_eq!(again, "fleet.jsonl: 0 lines enrolled, 1,001 enrolled so already\n");
     assert_eq!(done(broker, &["list", "sender", "--json"]).lines().count(), 1_001);

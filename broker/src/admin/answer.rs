@@ -17,6 +17,8 @@ use std::sync::Arc;
 use std::time::Duration;
 use zeroize::Zeroizing;
 
+/// Lines that one request may log; a fleet has thousands.
+const LINES_MAX: usize = 100;
 /// Characters of an error about a request that are told.
 const ERROR_CHARS: usize = 300;
 
@@ -107,15 +109,18 @@ fn change(broker: &Broker, ask: Ask, by: By) -> Result<(Effect, Position), Strin
     Ok((effect, position))
 }
 
-/// Every change goes through here to the log, and to the audit.
+/// Every change goes through here to the audit, and to the log.
 fn tell(broker: &Broker, events: &[(Name, Event)], by: By) {
     let who = match by.pid {
         Some(pid) => format!("uid {}, pid {pid}", by.uid),
         None => format!("uid {}", by.uid),
     };
-    for (name, event) in events {
+    for (name, event) in events.iter().take(LINES_MAX) {
         let id = name.id.escape_debug();
         tracing::info!(what = name.kind.name(), %id, by = who, "{} at run time", event.name());
+    }
+    if let Some(more @ 1..) = events.len().checked_sub(LINES_MAX) {
+        tracing::info!(more, by = who, "and others at run time; the audit has them all");
     }
     let recorded = events.iter().map(|(name, event)| {
         let (change, detail) = match event {

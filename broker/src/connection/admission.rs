@@ -4,7 +4,7 @@
 //! A message without envelope passes at once when nobody is before it. Behind an envelope everything that is
 //! published waits; so does every packet that asks for something of which the messages before it are a part
 //! (SUBSCRIBE, DISCONNECT, ...). Always holds: no more than `encryption.unchecked_max` wait, and no more bytes of
-//! envelopes than `limits.unchecked_bytes_max` and one besides, then nothing is read; one group at a time is with
+//! messages than `limits.unchecked_bytes_max` and one besides, then nothing is read; one group at a time is with
 //! the `verifier`; what passes, passes under the rules in force as it is routed.
 
 use super::Connection;

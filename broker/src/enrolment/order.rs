@@ -148,9 +148,9 @@ impl Book {
             if matches!(event, Event::Replaced | Event::Enrolled) {
                 self.last_number += 1;
                 noted.record.number = self.last_number;
-            }
-            if matches!(event, Event::Replaced | Event::Enrolled) && noted.record.is_disabled {
-                effect.warn(|| format!("{name} was disabled before, and stays so until it is enabled"));
+                if noted.record.is_disabled {
+                    effect.warn(|| format!("{name} was disabled before, and stays so until it is enabled"));
+                }
             }
             self.note(noted, now_ms, &mut effect);
             effect.events.push((name, event));
